@@ -1,0 +1,57 @@
+/* api.h - the HTTP surface: endpoints of the Open Inference Protocol, metrics, and the hooks that the
+ * HTTP server calls. Translates between http/, codec/, registry/ and sched/. */
+#pragma once
+#include "recurd/base.h"
+#include "recurd/http.h"
+#include "recurd/registry.h"
+#include "recurd/sched.h"
+
+struct uv_loop_s;
+
+typedef struct rcd_api rcd_api;
+
+/** Where the daemon is in its life; api answers health and admission by it. */
+typedef enum rcd_life { RCD_LIFE_STARTING, RCD_LIFE_READY, RCD_LIFE_DRAINING } rcd_life;
+
+struct rcd_api_opts {
+    struct uv_loop_s *loop;  /* [borrowed] load and unload run on its helper threads */
+    rcd_registry *registry;  /* [borrowed] */
+    rcd_sched *sched;        /* [borrowed] */
+    const char *version;     /* of the daemon */
+    const char *cpu_level;   /* for recurd_build_info */
+    bool control;            /* load and unload over HTTP are allowed */
+    bool strict_ready;       /* ready only when every model on disk is */
+    size_t max_body_bytes;   /* limit of inflated bodies and of decoded requests */
+    uint64_t request_timeout_ns; /* default deadline; 0: none */
+    bool access_log;
+    void (*log)(void *ctx, int priority, const char *request_id, const char *text);
+    void *log_ctx;
+};
+
+/** Threading: loop thread for all calls unless said. */
+RCD_MUST_CHECK rcd_status rcd_api_new(const struct rcd_api_opts *opts, rcd_api **ret,
+                                      struct rcd_error *err);
+/** All requests must be over. NULL is fine; returns NULL. */
+rcd_api *rcd_api_free(rcd_api *api);
+
+/** The route table; ctx of its handlers and of the two hooks is the rcd_api. */
+const struct rcd_route *rcd_api_routes(size_t *ret_n);
+/** struct rcd_http_opts.admit and .finished. */
+rcd_status rcd_api_admit(void *api, rcd_http_req *req, unsigned *retry_after_s,
+                         struct rcd_error *err);
+void rcd_api_finished(void *api, const rcd_http_req *req, int http_status, uint64_t total_ns,
+                      bool client_gone);
+/** The server whose connections /metrics reports; set once after both exist. */
+void rcd_api_set_http(rcd_api *api, rcd_http *http);
+void rcd_api_set_life(rcd_api *api, rcd_life life);
+/** Lateness of the loop's timer, seconds, for recurd_loop_lag_seconds. */
+void rcd_api_note_loop_lag(rcd_api *api, double seconds);
+void rcd_api_set_access_log(rcd_api *api, bool on);
+/** Admin calls (load, unload, inference requests) that are not answered yet. */
+size_t rcd_api_pending(const rcd_api *api);
+
+/** struct rcd_registry_opts.attach and .detach: give a version its queue. ctx points to the
+ * scheduler. Threading: any thread. */
+rcd_status rcd_api_attach(void *sched, const rcd_version *v, void **ret_queue,
+                          struct rcd_error *err);
+void rcd_api_detach(void *sched, void *queue);

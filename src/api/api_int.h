@@ -1,0 +1,65 @@
+/* api_int.h - what the endpoint files share. All handlers run on the loop thread; `ctx` is the
+ * rcd_api. */
+#pragma once
+#include "recurd/api.h"
+#include "recurd/codec.h"
+
+#include <jansson.h>
+
+enum { RCD__HTTP_CODES = 600, RCD__ANSWER_MAX = 64 << 20 };
+
+/* What POST /v2/trace/setting may change. Tracing itself is off. */
+struct rcd__trace_settings {
+    uint64_t rate, log_frequency;
+    int64_t count;
+};
+
+struct rcd_api {
+    struct rcd_api_opts opts; /* its two strings are owned */
+    rcd_http *http;           /* [borrowed] */
+    rcd_life life;
+    size_t pending;
+    struct rcd__trace_settings trace;
+    uint64_t answers[RCD__HTTP_CODES]; /* by HTTP status */
+    uint64_t client_aborts;
+    uint64_t lag_counts[RCD_TIME_BUCKETS];
+    double lag_sum;
+    uint64_t dropped_series;
+};
+
+/* ---- answer.c ---- */
+/* Send `body` (emptied) as JSON; a buffer that failed becomes the error it failed with. */
+void rcd__answer(rcd_http_req *req, int status, struct rcd_buf *body);
+/* The same for a jansson tree, which is taken; NULL: out of memory. */
+void rcd__answer_json(rcd_http_req *req, int status, json_t *tree);
+void rcd__answer_error(rcd_http_req *req, const struct rcd_error *err);
+/* Append a JSON string. */
+void rcd__put_text(struct rcd_buf *b, const char *text);
+/* The request's JSON object, or a new empty one for an empty body: RCD_EINVAL, RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__body_object(const rcd_http_req *req, json_t **ret,
+                                           struct rcd_error *err);
+
+/* ---- versions.c ---- */
+/* The version that the path names, with a reference; NULL when an error was answered. */
+RCD_MUST_CHECK rcd_version *rcd__version_of(rcd_api *api, rcd_http_req *req);
+/* READY versions (of one model, or of all for NULL), each with a reference; array in `arena`. */
+RCD_MUST_CHECK rcd_status rcd__versions_ready(rcd_api *api, const char *model,
+                                              struct rcd_arena *arena, rcd_version ***ret,
+                                              size_t *ret_n);
+void rcd__versions_unref(rcd_version **list, size_t n);
+
+/* ---- hooks.c ---- */
+void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t total_ns);
+
+/* ---- base64.c ---- */
+/* RFC 4648, padding needed, no white space; result in `arena`. RCD_EINVAL, RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__base64(struct rcd_arena *arena, const char *text, size_t len,
+                                      const void **ret, size_t *ret_len, struct rcd_error *err);
+
+/* ---- handlers ---- */
+rcd_http_handler rcd__live, rcd__ready, rcd__model_ready;
+rcd_http_handler rcd__server_metadata, rcd__model_metadata, rcd__model_config;
+rcd_http_handler rcd__infer, rcd__statistics, rcd__metrics;
+rcd_http_handler rcd__index, rcd__load, rcd__unload;
+rcd_http_handler rcd__logging_get, rcd__logging_set, rcd__trace_get, rcd__trace_set;
+rcd_http_handler rcd__shm_status, rcd__shm_refuse;

@@ -1,0 +1,188 @@
+/* infer.c - POST .../infer: from the HTTP request to a job of the scheduler and back.
+ *
+ * The loop makes the job; small uncompressed bodies are decoded here, because then the queue's time
+ * limit and the row count are known before the job is queued; all others on the worker that runs
+ * them. The job owns everything that it needs and is freed in one place, job_free(): after `done`,
+ * or at once when it could not be submitted. */
+#include "infer_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SMALL_BODY = 16 << 10 };
+
+static struct rcd__infer *of_job(struct rcd_job *job)
+{
+    return (struct rcd__infer *)(void *)job;
+}
+
+static void job_free(struct rcd__infer *x)
+{
+    rcd_buf_done(&x->inflated);
+    rcd_buf_done(&x->out);
+    rcd_arena_done(&x->arena);
+    rcd_version_unref(x->version);
+    rcd_free(x);
+}
+
+/* 415 says what would be understood. */
+static void answer_error(rcd_http_req *req, const struct rcd_error *err, unsigned retry_after_s)
+{
+    if (err->code != RCD_EMEDIA) {
+        rcd_http_respond_error(req, err->code, err->text, retry_after_s);
+        return;
+    }
+    const struct rcd_http_header accept = {"Accept-Encoding", "gzip, deflate"};
+    struct rcd_buf b;
+    rcd_buf_init(&b, RCD__ANSWER_MAX);
+    (void)rcd_buf_puts(&b, "{\"error\":");
+    rcd__put_text(&b, err->text);
+    (void)rcd_buf_printf(&b, ",\"code\":\"%s\"}", rcd_status_word(err->code));
+    rcd_http_respond(req, rcd_status_http(err->code), "application/json", &accept, 1, &b);
+}
+
+/* ---- the job's callbacks ---------------------------------------------------------------- */
+
+static rcd_status job_decode(struct rcd_job *job, struct rcd_error *err)
+{
+    struct rcd__infer *x = of_job(job);
+    rcd_status st = rcd__infer_decode(x, err);
+    if (st == RCD_OK && x->timeout_ns > 0 && rcd_now_ns() - job->times.queued > x->timeout_ns)
+        st = rcd_fail(err, RCD_ETIMEOUT, "the request waited longer than its 'timeout' of %llu us",
+                      (unsigned long long)(x->timeout_ns / 1000));
+    return st;
+}
+
+/* Errors are written in job_done, on the loop. */
+static void job_encode(struct rcd_job *job)
+{
+    struct rcd__infer *x = of_job(job);
+    if (job->err.code == RCD_OK)
+        job->err.code = rcd__infer_encode(x, &job->err);
+}
+
+static bool job_gone(const struct rcd_job *job)
+{
+    return rcd_http_peer_gone(((const struct rcd__infer *)(const void *)job)->req);
+}
+
+static void job_done(struct rcd_job *job)
+{
+    struct rcd__infer *x = of_job(job);
+    struct rcd_http_header headers[2];
+    size_t n = 0;
+    char length[32];
+    x->api->pending--;
+    if (job->err.code != RCD_OK) {
+        bool later = job->err.code == RCD_EUNAVAILABLE || job->err.code == RCD_ENOMEM;
+        answer_error(x->req, &job->err, later ? 1 : 0);
+        job_free(x);
+        return;
+    }
+    bool blobs = x->answer_json_len > 0;
+    if (blobs) {
+        snprintf(length, sizeof(length), "%zu", x->answer_json_len);
+        headers[n++] = (struct rcd_http_header){"Inference-Header-Content-Length", length};
+    }
+    if (x->coding_out != RCD_CODING_IDENTITY)
+        headers[n++] =
+            (struct rcd_http_header){"Content-Encoding", rcd_coding_name(x->coding_out)};
+    rcd_http_respond(x->req, 200, blobs ? "application/octet-stream" : "application/json", headers,
+                     n, &x->out);
+    job_free(x);
+}
+
+static const struct rcd_job_ops ops_decoded = {
+    .encode = job_encode, .gone = job_gone, .done = job_done};
+static const struct rcd_job_ops ops_undecoded = {
+    .decode = job_decode, .encode = job_encode, .gone = job_gone, .done = job_done};
+
+/* ---- making it ------------------------------------------------------------------------------ */
+
+bool rcd__parse_length(const char *text, size_t *ret)
+{
+    size_t n = 0;
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || n > SIZE_MAX / 20)
+            return false;
+        n = n * 10 + (size_t)(*text - '0');
+    }
+    *ret = n;
+    return true;
+}
+
+static rcd_status read_headers(struct rcd__infer *x, struct rcd_error *err)
+{
+    char quoted[64];
+    const char *coding = rcd_http_header(x->req, "Content-Encoding");
+    const char *length = rcd_http_header(x->req, "Inference-Header-Content-Length");
+    if (!rcd_coding_parse(coding, &x->coding_in))
+        return rcd_fail(err, RCD_EMEDIA, "Content-Encoding '%s' is not known (gzip, deflate)",
+                        rcd_quote(quoted, sizeof(quoted), coding, strlen(coding)));
+    x->json_len = RCD_NO_JSON_LEN;
+    if (length != NULL && !rcd__parse_length(length, &x->json_len))
+        return rcd_fail(err, RCD_EINVAL,
+                        "Inference-Header-Content-Length '%s' is not a number of bytes",
+                        rcd_quote(quoted, sizeof(quoted), length, strlen(length)));
+    x->coding_out = rcd_coding_choose(rcd_http_header(x->req, "Accept-Encoding"));
+    return RCD_OK;
+}
+
+/* Takes the reference `v`, also when it fails. */
+static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *v)
+{
+    size_t max = api->opts.max_body_bytes;
+    struct rcd__infer *x = rcd_calloc(1, sizeof(*x));
+    if (x == NULL) {
+        rcd_version_unref(v);
+        return NULL;
+    }
+    x->api = api;
+    x->req = req;
+    x->version = v;
+    /* A number takes at least two bytes of JSON and at most eight as a tensor. */
+    rcd_arena_init(&x->arena, 4 * max + (1u << 20));
+    rcd_buf_init(&x->inflated, max);
+    rcd_buf_init(&x->out, 16 * max + ((size_t)RCD__ANSWER_MAX));
+    return x;
+}
+
+void rcd__infer(void *ctx, rcd_http_req *req)
+{
+    rcd_api *api = ctx;
+    rcd_version *v = rcd__version_of(api, req);
+    if (v == NULL)
+        return;
+    struct rcd__infer *x = job_new(api, req, v);
+    if (x == NULL) {
+        rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
+        return;
+    }
+    struct rcd_error err = {.code = RCD_OK};
+    unsigned retry_after_s = 0;
+    size_t len = 0;
+    (void)rcd_http_body(req, &len);
+    rcd_status st = read_headers(x, &err);
+    bool small = len <= SMALL_BODY && x->coding_in == RCD_CODING_IDENTITY;
+    if (st == RCD_OK && small)
+        st = rcd__infer_decode(x, &err);
+    if (st == RCD_OK) {
+        x->job.ops = small ? &ops_decoded : &ops_undecoded;
+        if (api->opts.request_timeout_ns > 0)
+            x->job.deadline_ns = rcd_http_started_ns(req) + api->opts.request_timeout_ns;
+        if (x->timeout_ns > 0)
+            x->job.queue_deadline_ns = rcd_now_ns() + x->timeout_ns;
+        st = rcd_queue_submit(rcd_version_user(v), &x->job, &retry_after_s, &err);
+    }
+    if (st == RCD_OK) {
+        api->pending++; /* job_done runs on this thread, so not before we are back in the loop */
+        return;
+    }
+    if (retry_after_s == 0 && (st == RCD_EBUSY || st == RCD_EUNAVAILABLE || st == RCD_ENOMEM))
+        retry_after_s = 1;
+    err.code = st;
+    answer_error(req, &err, retry_after_s);
+    job_free(x);
+}

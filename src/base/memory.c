@@ -1,0 +1,79 @@
+/* memory.c - the only caller of malloc: one seam where tests make the k-th allocation fail. */
+#include "recurd/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Thread-local, so that a test's injected failure cannot hit another thread's allocation. */
+static _Thread_local size_t fault_left = SIZE_MAX;
+static _Thread_local bool fault_delivered;
+
+static bool fails_now(void)
+{
+    if (__builtin_expect(fault_left == SIZE_MAX, 1))
+        return false;
+    if (fault_left > 0) {
+        fault_left--;
+        return false;
+    }
+    fault_left = SIZE_MAX;
+    fault_delivered = true;
+    return true;
+}
+
+void rcd_fault_after(size_t n)
+{
+    fault_left = n;
+    fault_delivered = false;
+}
+
+bool rcd_fault_hit(void)
+{
+    return fault_delivered;
+}
+
+void *rcd_alloc(size_t bytes)
+{
+    return fails_now() ? NULL : malloc(bytes != 0 ? bytes : 1);
+}
+
+void *rcd_calloc(size_t count, size_t bytes)
+{
+    if (fails_now())
+        return NULL;
+    return count != 0 && bytes != 0 ? calloc(count, bytes) : calloc(1, 1);
+}
+
+void *rcd_realloc(void *old, size_t bytes)
+{
+    return fails_now() ? NULL : realloc(old, bytes != 0 ? bytes : 1);
+}
+
+void *rcd_alloc_aligned(size_t bytes)
+{
+    size_t rounded = 0;
+    if (!rcd_add(bytes, RCD_ALIGN - 1, &rounded) || fails_now())
+        return NULL;
+    rounded &= ~(size_t)(RCD_ALIGN - 1);
+    return aligned_alloc(RCD_ALIGN, rounded != 0 ? rounded : RCD_ALIGN);
+}
+
+char *rcd_strndup(const char *text, size_t len)
+{
+    char *copy = rcd_alloc(len + 1);
+    if (copy != NULL) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+char *rcd_strdup(const char *text)
+{
+    return rcd_strndup(text, strlen(text));
+}
+
+void rcd_free(void *p)
+{
+    free(p);
+}

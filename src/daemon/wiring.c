@@ -1,0 +1,150 @@
+/* wiring.c - the configuration's values become the modules' options. Nothing else reads it. */
+#include "daemon_int.h"
+
+#include <sched.h>
+#include <string.h>
+
+#ifndef RCD_VERSION
+#error "the build gives RCD_VERSION"
+#endif
+
+static void log_line(void *ctx, int priority, const char *text)
+{
+    (void)ctx;
+    rcd_log((rcd_log_level)priority, NULL, NULL, "%s", text);
+}
+
+static void log_request(void *ctx, int priority, const char *request_id, const char *text)
+{
+    (void)ctx;
+    rcd_log((rcd_log_level)priority, request_id, NULL, "%s", text);
+}
+
+rcd_status rcd__wire_kernels(struct rcd_daemon *d, struct rcd_error *err)
+{
+    bool automatic = d->cfg.engine_cpu_level == 0;
+    rcd_cpu_level level = automatic ? rcd_cpu_best(RCD_CPU_AVX512)
+                                    : (rcd_cpu_level)(d->cfg.engine_cpu_level - 1);
+    d->kernels = rcd_kernels_for(level);
+    if (d->kernels == NULL)
+        return rcd_fail(err, RCD_EINVAL, "engine.cpu_level: this machine has no %s, at most %s",
+                        rcd_cpu_level_name(level),
+                        rcd_cpu_level_name(rcd_cpu_best(RCD_CPU_AVX512)));
+    return RCD_OK;
+}
+
+rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error *err)
+{
+    const struct rcd_registry_opts opts = {
+        .root = d->cfg.models_dir,
+        .kernels = d->kernels,
+        .max_model_bytes = d->cfg.models_max_bytes,
+        .default_max_rows = d->cfg.batching_max_rows,
+        .default_max_queue = d->cfg.batching_max_queue,
+        .default_max_delay_us = d->cfg.batching_max_delay_us,
+        .ctx = d->sched,
+        .attach = serve ? rcd_api_attach : NULL,
+        .detach = serve ? rcd_api_detach : NULL,
+        .log = log_line,
+    };
+    return rcd_registry_new(&opts, &d->registry, err);
+}
+
+static unsigned workers(const struct rcd_config *cfg)
+{
+    cpu_set_t set;
+    if (cfg->engine_workers > 0)
+        return (unsigned)cfg->engine_workers;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
+{
+    const struct rcd_api_opts opts = {
+        .loop = &d->loop,
+        .registry = d->registry,
+        .sched = d->sched,
+        .version = RCD_VERSION,
+        .cpu_level = d->kernels->name,
+        .control = d->cfg.models_control == 0,
+        .strict_ready = d->cfg.models_strict_ready,
+        .max_body_bytes = d->cfg.server_max_body,
+        .request_timeout_ns = d->cfg.batching_request_timeout * 1000000u,
+        .access_log = d->cfg.log_access_log,
+        .log = log_request,
+    };
+    return rcd_api_new(&opts, &d->api, err);
+}
+
+/* "A,B , C": every address of a list listens. */
+static rcd_status listen_all(rcd_http *http, const char *list, bool admin, const char *option,
+                             struct rcd_error *err)
+{
+    rcd_status st = RCD_OK;
+    for (const char *p = list; st == RCD_OK && *p != '\0';) {
+        char address[256];
+        size_t n = strcspn(p, ",");
+        const char *from = p + strspn(p, " "), *to = p + n;
+        while (to > from && to[-1] == ' ')
+            to--;
+        if ((size_t)(to - from) >= sizeof address)
+            return rcd_fail(err, RCD_EINVAL, "%s: an address is too long", option);
+        memcpy(address, from, (size_t)(to - from));
+        address[to - from] = '\0';
+        if (to > from)
+            st = rcd_http_listen(http, address, -1, admin, err);
+        p += n + (p[n] == ',');
+    }
+    return st == RCD_OK ? RCD_OK : rcd_error_prefix(err, st, "%s: ", option);
+}
+
+static rcd_status wire_http(struct rcd_daemon *d, struct rcd_error *err)
+{
+    const struct rcd_config *cfg = &d->cfg;
+    struct rcd_http_opts opts = {
+        .loop = &d->loop,
+        .limits = {.max_body_bytes = cfg->server_max_body,
+                   .max_head_bytes = cfg->server_max_head,
+                   .max_connections = (unsigned)cfg->server_max_connections,
+                   .head_timeout_ms = (unsigned)cfg->server_head_timeout,
+                   .body_timeout_ms = (unsigned)cfg->server_body_timeout,
+                   .body_min_rate = (unsigned)cfg->server_body_min_rate,
+                   .idle_timeout_ms = (unsigned)cfg->server_idle_timeout,
+                   .allow_chunked = cfg->server_chunked},
+        .ctx = d->api,
+        .admit = rcd_api_admit,
+        .finished = rcd_api_finished,
+        .log = log_line,
+    };
+    opts.routes = rcd_api_routes(&opts.n_routes);
+    bool apart = cfg->server_admin_listen[0] != '\0';
+    rcd_status st = rcd_http_new(&opts, &d->http, err);
+    if (st == RCD_OK)
+        st = listen_all(d->http, cfg->server_listen, !apart, "server.listen", err);
+    if (st == RCD_OK)
+        st = listen_all(d->http, cfg->server_admin_listen, true, "server.admin_listen", err);
+    if (st == RCD_OK)
+        st = listen_all(d->http, cfg->metrics_listen, false, "metrics.listen", err);
+    return st;
+}
+
+rcd_status rcd__wire_server(struct rcd_daemon *d, struct rcd_error *err)
+{
+    const struct rcd_sched_opts opts = {
+        .loop = &d->loop,
+        .n_workers = workers(&d->cfg),
+        .exec_live_bytes = d->cfg.engine_max_run_memory,
+        .exec_idle_bytes = d->cfg.engine_idle_memory,
+        .max_queued = d->cfg.batching_max_queued_total,
+    };
+    rcd_status st = rcd_sched_new(&opts, &d->sched, err);
+    if (st == RCD_OK)
+        st = rcd__wire_registry(d, true, err);
+    if (st == RCD_OK)
+        st = wire_api(d, err);
+    if (st == RCD_OK)
+        st = wire_http(d, err);
+    if (st == RCD_OK)
+        rcd_api_set_http(d->api, d->http);
+    return st;
+}

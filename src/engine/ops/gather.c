@@ -1,0 +1,109 @@
+/* gather.c - Gather (embeddings are this one) and GatherElements. Negative indices count from the end;
+ * an index outside fails the request and is named. */
+#include "ops.h"
+
+#include <string.h>
+
+struct state {
+    int64_t axis;
+};
+
+static rcd_status check(struct rcd_check *k)
+{
+    struct state *s = rcd__state_new(k, sizeof *s);
+    if (s == NULL)
+        return RCD_ENOMEM;
+    k->node->state = s;
+    rcd_status st = rcd__check_arity(k, 2, 2, 1, 1);
+    if (st == RCD_OK)
+        st = rcd__attr_int(k, "axis", 0, &s->axis);
+    if (st == RCD_OK)
+        st = rcd__check_type(k, 1, RCD_TS_INDEX);
+    if (st == RCD_OK)
+        rcd__set_out(k, 0, rcd__in_type(k, 0));
+    return st;
+}
+
+static rcd_status index_at(const struct rcd_call *c, size_t r, const struct rcd_tensor *idx,
+                           size_t i, int64_t size, size_t *ret)
+{
+    int64_t v = rcd__int_at(idx, i);
+    if (v < -size || v >= size)
+        return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", i, (long long)v,
+                         (long long)-size, (long long)(size - 1));
+    *ret = (size_t)(v < 0 ? v + size : v);
+    return RCD_OK;
+}
+
+static rcd_status run_gather(struct rcd_call *c, size_t r)
+{
+    const struct state *s = c->node->state;
+    const struct rcd_tensor *x = rcd__in(c, 0, r), *idx = rcd__in(c, 1, r);
+    int axis = 0;
+    rcd_status st = rcd__axis(c, r, s->axis, x->rank, &axis);
+    if (st != RCD_OK)
+        return st;
+    int64_t dims[2 * RCD_MAX_RANK];
+    int rank = 0;
+    for (int d = 0; d < axis; d++)
+        dims[rank++] = x->dims[d];
+    for (int d = 0; d < idx->rank; d++)
+        dims[rank++] = idx->dims[d];
+    for (int d = axis + 1; d < x->rank; d++)
+        dims[rank++] = x->dims[d];
+    struct rcd_tensor *out = NULL;
+    st = rcd__new_out(c, 0, r, x->dtype, rank, dims, &out);
+    if (st != RCD_OK || out == NULL)
+        return st;
+    size_t outer = rcd__span(x->dims, 0, axis), size = (size_t)x->dims[axis];
+    size_t bytes = rcd__span(x->dims, axis + 1, x->rank) * rcd_dtype_size(x->dtype);
+    for (size_t i = 0; i < idx->n; i++) {
+        size_t at = 0;
+        st = index_at(c, r, idx, i, (int64_t)size, &at);
+        if (st != RCD_OK)
+            return st;
+        for (size_t o = 0; o < outer; o++)
+            rcd__copy((char *)out->data + (o * idx->n + i) * bytes,
+                      (const char *)x->data + (o * size + at) * bytes, bytes);
+    }
+    return RCD_OK;
+}
+
+static rcd_status run_elements(struct rcd_call *c, size_t r)
+{
+    const struct state *s = c->node->state;
+    const struct rcd_tensor *x = rcd__in(c, 0, r), *idx = rcd__in(c, 1, r);
+    int axis = 0;
+    rcd_status st = rcd__axis(c, r, s->axis, x->rank, &axis);
+    if (st != RCD_OK)
+        return st;
+    bool fits = idx->rank == x->rank;
+    for (int d = 0; fits && d < x->rank; d++)
+        fits = d == axis || idx->dims[d] <= x->dims[d];
+    if (!fits)
+        return rcd__fail(c, r, RCD_EINVAL, "indices do not fit the data's shape");
+    struct rcd_tensor *out = NULL;
+    st = rcd__new_out(c, 0, r, x->dtype, idx->rank, idx->dims, &out);
+    if (st != RCD_OK || out == NULL)
+        return st;
+    size_t elem = rcd_dtype_size(x->dtype);
+    int64_t at[RCD_MAX_RANK] = {0};
+    for (size_t i = 0; i < idx->n; i++) {
+        size_t place = 0, from = 0;
+        st = index_at(c, r, idx, i, x->dims[axis], &place);
+        if (st != RCD_OK)
+            return st;
+        for (int d = 0; d < x->rank; d++)
+            from = from * (size_t)x->dims[d] + (d == axis ? place : (size_t)at[d]);
+        memcpy((char *)out->data + i * elem, (const char *)x->data + from * elem, elem);
+        for (int d = idx->rank - 1; d >= 0 && ++at[d] == idx->dims[d]; d--)
+            at[d] = 0;
+    }
+    return RCD_OK;
+}
+
+static const struct rcd_op ops[] = {
+    {.name = "Gather", .since = 1, .check = check, .run = run_gather},
+    {.name = "GatherElements", .since = 11, .check = check, .run = run_elements},
+};
+RCD_OP_LIST(gather, ops);

@@ -1,0 +1,313 @@
+/* run.c - a list of requests through a plan in lockstep.
+ *
+ * The table of values is [slot][request]. Each node sees the requests that are still alive; one that
+ * fails keeps its error, leaves the list, and its values are dropped at the end. Blocks go back to the
+ * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
+#include "engine_int.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- the worker's memory ------------------------------------------------------------------ */
+
+/* Scratch is one reserved range of addresses: it never moves, so pointers into it stay good while it
+ * grows, and pages cost memory only once touched. */
+rcd_exec *rcd_exec_new(size_t max_live_bytes, size_t max_idle_bytes)
+{
+    rcd_exec *x = rcd_calloc(1, sizeof *x);
+    if (x == NULL)
+        return NULL;
+    x->scratch.cap = max_live_bytes;
+    x->scratch_keep = max_idle_bytes;
+    void *range = mmap(NULL, max_live_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    x->scratch.data = range != MAP_FAILED ? range : NULL;
+    x->pool = rcd_pool_new(max_live_bytes, max_idle_bytes);
+    if (x->pool == NULL || x->scratch.data == NULL)
+        return rcd_exec_free(x);
+    return x;
+}
+
+rcd_exec *rcd_exec_free(rcd_exec *x)
+{
+    if (x != NULL) {
+        rcd_pool_free(x->pool);
+        if (x->scratch.data != NULL)
+            munmap(x->scratch.data, x->scratch.cap);
+        rcd_free(x);
+    }
+    return NULL;
+}
+
+static void *scratch_take(rcd_exec *x, size_t bytes)
+{
+    size_t end = 0;
+    if (!rcd_add(bytes, RCD_ALIGN - 1, &end))
+        return NULL;
+    end &= ~(size_t)(RCD_ALIGN - 1);
+    if (!rcd_add(end, x->scratch.used, &end) || end > x->scratch.cap)
+        return NULL;
+    void *p = x->scratch.data + x->scratch.used;
+    x->scratch.used = end;
+    if (end > x->scratch.peak)
+        x->scratch.peak = end;
+    return p;
+}
+
+/* After a run that needed much, give the pages back. */
+static void scratch_trim(rcd_exec *x)
+{
+    RCD_ASSERT(x->scratch.used == 0);
+    if (x->scratch.peak > x->scratch_keep)
+        madvise(x->scratch.data, x->scratch.peak, MADV_DONTNEED);
+    x->scratch.peak = 0;
+}
+
+void *rcd__scratch_try(const struct rcd_call *c, size_t bytes)
+{
+    return scratch_take(c->x, bytes);
+}
+
+void *rcd__scratch(const struct rcd_call *c, size_t r, size_t bytes)
+{
+    void *p = scratch_take(c->x, bytes);
+    if (p == NULL)
+        rcd__fail(c, r, RCD_ENOMEM, "needs %zu bytes of scratch memory, limit %zu", bytes,
+                  c->x->scratch.cap);
+    return p;
+}
+
+/* ---- failing ------------------------------------------------------------------------------ */
+
+rcd_status rcd__fail(const struct rcd_call *c, size_t r, rcd_status code, const char *fmt, ...)
+{
+    char why[RCD_ERROR_TEXT], name[64];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why, sizeof why, fmt, args);
+    va_end(args);
+    const struct rcd_onnx_node *src = c->node->src;
+    rcd_quote(name, sizeof name, src->name, strlen(src->name));
+    c->run->n_failed++;
+    return rcd_fail(&c->run->reqs[c->req[r]]->err, code, "node '%s' (%s): %s", name, src->op_type,
+                    why);
+}
+
+static void fail_rest(struct rcd_run *run, size_t n, const uint32_t *req, rcd_status code,
+                      const char *text)
+{
+    for (size_t r = 0; r < n; r++) {
+        rcd_fail(&run->reqs[req[r]]->err, code, "%s", text);
+        run->n_failed++;
+    }
+}
+
+/* ---- outputs ------------------------------------------------------------------------------ */
+
+rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_t r, rcd_dtype t, int rank,
+                        const int64_t *dims, struct rcd_tensor **ret)
+{
+    *ret = rcd__out(c, i, r);
+    if (*ret == NULL)
+        return RCD_OK;
+    struct rcd_error err;
+    rcd_status st = rcd_tensor_new(*ret, c->x->pool, t, rank, dims, &err);
+    if (st != RCD_OK)
+        return rcd__fail(c, r, st, "%s", err.text);
+    return RCD_OK;
+}
+
+rcd_status rcd__alias_out(const struct rcd_call *c, size_t i, size_t r,
+                          const struct rcd_tensor *src, int rank, const int64_t *dims)
+{
+    struct rcd_tensor *out = rcd__out(c, i, r);
+    if (out == NULL)
+        return RCD_OK;
+    struct rcd_tensor view = {.dtype = RCD_NONE};
+    if (!rcd_tensor_shape(&view, src->dtype, rank, dims) || view.n != src->n) {
+        char from[128], to[128];
+        return rcd__fail(c, r, RCD_EINVAL, "cannot see shape %s as %s",
+                         rcd_shape_text(from, sizeof from, src->rank, src->dims),
+                         rcd_shape_text(to, sizeof to, rank, dims));
+    }
+    view.data = src->data;
+    view.block = rcd_block_ref(src->block);
+    *out = view;
+    return RCD_OK;
+}
+
+/* ---- nodes -------------------------------------------------------------------------------- */
+
+static size_t compact(const struct rcd_run *run, size_t n, uint32_t *live)
+{
+    size_t kept = 0;
+    for (size_t r = 0; r < n; r++) {
+        if (run->reqs[live[r]]->err.code == RCD_OK)
+            live[kept++] = live[r];
+    }
+    return kept;
+}
+
+static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
+                     const uint32_t *live)
+{
+    struct rcd_call c = {.run = run,
+                         .node = node,
+                         .kern = run->plan->kernels,
+                         .x = run->x,
+                         .n = n,
+                         .req = live};
+    size_t mark = run->x->scratch.used;
+    if (node->op->run_all != NULL) {
+        node->op->run_all(&c);
+    } else {
+        for (size_t r = 0; r < n; r++) {
+            rcd_status st = node->op->run(&c, r);
+            RCD_ASSERT(st == RCD_OK || run->reqs[live[r]]->err.code != RCD_OK);
+            run->x->scratch.used = mark;
+        }
+    }
+    run->x->scratch.used = mark;
+    for (size_t d = 0; d < node->n_drop; d++) {
+        for (size_t r = 0; r < n; r++)
+            rcd_tensor_drop(rcd__slot(run, node->drop[d], live[r]));
+    }
+}
+
+void rcd__run_body(struct rcd_run *run, const struct rcd_body *body, size_t n, const uint32_t *req)
+{
+    size_t mark = run->x->scratch.used;
+    uint32_t *live = scratch_take(run->x, n * sizeof *live);
+    if (live == NULL) {
+        fail_rest(run, n, req, RCD_ENOMEM, "no scratch memory for the list of requests");
+        return;
+    }
+    memcpy(live, req, n * sizeof *live);
+    size_t failed = run->n_failed;
+    for (size_t i = 0; i < body->n_nodes && n > 0; i++) {
+        if (run->cancel != NULL && *run->cancel) {
+            fail_rest(run, n, live, RCD_ECANCELLED, "cancelled while running");
+            break;
+        }
+        run_node(run, &body->nodes[i], n, live);
+        if (run->n_failed != failed) {
+            failed = run->n_failed;
+            n = compact(run, n, live);
+        }
+    }
+    run->x->scratch.used = mark;
+}
+
+struct rcd_tensor rcd__body_output(const struct rcd_run *run, const struct rcd_body *body, size_t i,
+                                   uint32_t req)
+{
+    const struct rcd_plan_value *v = &run->plan->values[body->outputs[i]];
+    struct rcd_tensor t = v->constant != NULL ? *v->constant : *rcd__slot(run, v->slot, req);
+    t.block = v->constant != NULL ? NULL : rcd_block_ref(t.block);
+    return t;
+}
+
+void rcd__body_done(struct rcd_run *run, const struct rcd_body *body, uint32_t req)
+{
+    for (size_t i = 0; i < body->n_outputs; i++) {
+        if (body->own_output[i])
+            rcd_tensor_drop(rcd__slot(run, run->plan->values[body->outputs[i]].slot, req));
+    }
+}
+
+/* ---- a run -------------------------------------------------------------------------------- */
+
+/* A state that was left out starts at zero; sizes that the file leaves open are taken from inputs that
+ * use the same name for them, else 1. */
+static int64_t named_size(const rcd_plan *p, const struct rcd_infer *req, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < p->n_inputs; i++) {
+        for (int d = 0; req->in[i].dtype != RCD_NONE && d < p->inputs[i].rank; d++) {
+            const char *other = p->inputs[i].dim_names[d];
+            if (other != NULL && strcmp(other, name) == 0)
+                return req->in[i].dims[d];
+        }
+    }
+    return 1;
+}
+
+static rcd_status zero_state(struct rcd_run *run, const struct rcd_io *io, struct rcd_infer *req,
+                             struct rcd_tensor *ret)
+{
+    int64_t dims[RCD_MAX_RANK];
+    for (int d = 0; d < io->rank; d++)
+        dims[d] = io->dims[d] >= 0 ? io->dims[d] : named_size(run->plan, req, io->dim_names[d]);
+    rcd_status st =
+        rcd_tensor_new(ret, run->x->pool, io->dtype, io->rank, dims, &req->err);
+    if (st == RCD_OK)
+        memset(ret->data, 0, ret->n * rcd_dtype_size(ret->dtype));
+    return st;
+}
+
+static void bind_inputs(struct rcd_run *run)
+{
+    const rcd_plan *p = run->plan;
+    for (uint32_t r = 0; r < run->n; r++) {
+        for (size_t i = 0; i < p->n_inputs; i++) {
+            uint32_t slot = p->values[p->main.inputs[i]].slot;
+            struct rcd_tensor *to = rcd__slot(run, slot, r);
+            if (run->reqs[r]->in[i].dtype != RCD_NONE) {
+                *to = run->reqs[r]->in[i];
+                to->block = NULL; /* borrowed from the request */
+            } else if (zero_state(run, &p->inputs[i], run->reqs[r], to) != RCD_OK) {
+                run->n_failed++;
+                break;
+            }
+        }
+    }
+}
+
+static void hand_out(struct rcd_run *run)
+{
+    const rcd_plan *p = run->plan;
+    for (uint32_t r = 0; r < run->n; r++) {
+        struct rcd_infer *req = run->reqs[r];
+        for (size_t o = 0; o < p->n_outputs && req->err.code == RCD_OK; o++) {
+            if (req->wanted != NULL && !req->wanted[o])
+                continue;
+            req->out[o] = rcd__body_output(run, &p->main, o, r);
+        }
+        rcd__body_done(run, &p->main, r);
+    }
+    for (size_t s = 0; run->n_failed > 0 && s < p->n_slots * run->n; s++)
+        rcd_tensor_drop(&run->slots[s]);
+}
+
+void rcd_exec_run(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
+                  const volatile bool *cancel)
+{
+    struct rcd_run run = {.x = x, .plan = p, .n = n, .reqs = reqs, .cancel = cancel};
+    size_t cells = 0, bytes = 0;
+    if (!rcd_mul(p->n_slots, n, &cells) || !rcd_mul(cells, sizeof *run.slots, &bytes))
+        bytes = SIZE_MAX;
+    for (size_t r = 0; r < n; r++)
+        reqs[r]->err.code = RCD_OK;
+    run.slots = scratch_take(x, bytes);
+    uint32_t *all = scratch_take(x, n * sizeof *all);
+    for (uint32_t r = 0; all != NULL && r < n; r++)
+        all[r] = r;
+    if (run.slots == NULL || all == NULL) {
+        for (size_t r = 0; r < n; r++)
+            rcd_fail(&reqs[r]->err, RCD_ENOMEM, "no memory for a batch of %zu requests", n);
+    } else {
+        memset(run.slots, 0, bytes);
+        bind_inputs(&run);
+        if (run.n_failed > 0)
+            n = compact(&run, n, all);
+        rcd__run_body(&run, &p->main, n, all);
+        hand_out(&run);
+    }
+    x->scratch.used = 0;
+    scratch_trim(x);
+}
+
+void rcd_infer_drop(struct rcd_infer *req, size_t n_outputs)
+{
+    for (size_t o = 0; o < n_outputs; o++)
+        rcd_tensor_drop(&req->out[o]);
+}

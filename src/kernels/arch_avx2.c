@@ -1,0 +1,22 @@
+/* arch_avx2.c - the kernels on 256-bit registers: 16 of them hold six rows by 16 columns. */
+#include "kernels_int.h"
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+#define VF_LANES 8
+#define STRIP_VECTORS 2
+#define KERNELS_LEVEL RCD_CPU_AVX2
+#define KERNELS_NAME "avx2"
+#define v_fma(a, b, c) ((vf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#include "body.inc.h"
+
+const struct rcd_kernels *rcd__kernels_avx2(void)
+{
+    return &kernels;
+}
+#else
+const struct rcd_kernels *rcd__kernels_avx2(void)
+{
+    return NULL;
+}
+#endif

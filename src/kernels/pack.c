@@ -1,0 +1,72 @@
+/* pack.c - weights into panels; the layout is the same on every CPU level. */
+#include "recurd/kernels.h"
+
+#include <string.h>
+
+static size_t round_up(size_t n)
+{
+    return (n + RCD_LANES - 1) / RCD_LANES * RCD_LANES;
+}
+
+bool rcd_packed_bytes(size_t k, size_t n, size_t *ret_bytes)
+{
+    size_t padded = 0;
+    return rcd_add(n, RCD_LANES - 1, &padded) && rcd_mul(round_up(n), k, &padded) &&
+           rcd_mul(padded, sizeof(float), ret_bytes);
+}
+
+bool rcd_packed_gates_bytes(size_t gates, size_t hidden, size_t k, size_t *ret_bytes)
+{
+    size_t n = 0;
+    return rcd_add(hidden, RCD_LANES - 1, &n) && rcd_mul(round_up(hidden), gates, &n) &&
+           rcd_packed_bytes(k, n, ret_bytes);
+}
+
+void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t col_stride, size_t k,
+              size_t n, size_t width)
+{
+    p->k = k;
+    p->n = n;
+    p->padded = round_up(n);
+    p->width = width;
+    for (size_t col = 0; col < p->padded; col += width) {
+        size_t w = p->padded - col < width ? p->padded - col : width;
+        float *panel = p->data + col * k;
+        for (size_t i = 0; i < k; i++) {
+            for (size_t j = 0; j < w; j++)
+                panel[i * w + j] =
+                    col + j < n ? b[i * row_stride + (col + j) * col_stride] : 0.0f;
+        }
+    }
+}
+
+void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const uint8_t *map,
+                    size_t hidden, size_t k)
+{
+    p->k = k;
+    p->padded = gates * round_up(hidden);
+    p->n = p->padded;
+    p->width = gates * RCD_LANES;
+    for (size_t u0 = 0; u0 < round_up(hidden); u0 += RCD_LANES) {
+        float *panel = p->data + u0 * gates * k;
+        for (size_t i = 0; i < k; i++) {
+            for (size_t g = 0; g < gates; g++) {
+                for (size_t u = 0; u < RCD_LANES; u++)
+                    panel[(i * gates + g) * RCD_LANES + u] =
+                        u0 + u < hidden ? w[(map[g] * hidden + u0 + u) * k + i] : 0.0f;
+            }
+        }
+    }
+}
+
+void rcd_pack_gate_bias(float *out, const float *b, const float *b2, size_t gates,
+                        const uint8_t *map, size_t hidden)
+{
+    for (size_t u = 0; u < round_up(hidden); u++) {
+        float *group = out + u / RCD_LANES * gates * RCD_LANES + u % RCD_LANES;
+        for (size_t g = 0; g < gates; g++) {
+            size_t at = map[g] * hidden + u;
+            group[g * RCD_LANES] = u >= hidden ? 0.0f : b2 != NULL ? b[at] + b2[at] : b[at];
+        }
+    }
+}

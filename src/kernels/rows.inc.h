@@ -1,0 +1,103 @@
+/* rows.inc.h - sums, maxima, softmax and layer normalisation along one row (body.inc.h).
+ *
+ * 16 logical lanes on every level: lane l takes elements l, l + 16, ... in order; then the lanes fold
+ * 8, 4, 2, 1. So the order of additions depends on the row's length alone. */
+
+static float fold_sum(float *lanes)
+{
+    for (int step = RCD_LANES / 2; step > 0; step /= 2) {
+        for (int l = 0; l < step; l++)
+            lanes[l] += lanes[l + step];
+    }
+    return lanes[0];
+}
+
+static float row_sum(size_t n, const float *x)
+{
+    vf acc[PER16] = {{0}};
+    size_t i = 0;
+    for (; i + RCD_LANES <= n; i += RCD_LANES) {
+        for (int v = 0; v < PER16; v++)
+            acc[v] += v_load(x + i + v * VF_LANES);
+    }
+    float lanes[RCD_LANES];
+    memcpy(lanes, acc, sizeof lanes);
+    for (size_t l = 0; i + l < n; l++)
+        lanes[l] += x[i + l];
+    return fold_sum(lanes);
+}
+
+static float row_max(size_t n, const float *x)
+{
+    float best = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        best = x[i] > best || x[i] != x[i] ? x[i] : best;
+    return best;
+}
+
+static void softmax(size_t n, const float *x, float *y, bool log_of)
+{
+    const vf max = v_set1(row_max(n, x));
+    float lanes[RCD_LANES] = {0};
+    for (size_t i = 0; i < n; i += VF_LANES) {
+        vf e = v_exp(v_loadn(x + i, n - i) - max);
+        float tmp[VF_LANES];
+        memcpy(tmp, &e, sizeof tmp);
+        for (size_t l = 0; l < VF_LANES && i + l < n; l++)
+            lanes[(i + l) % RCD_LANES] += tmp[l];
+        if (!log_of)
+            v_storen(y + i, e, n - i);
+    }
+    float sum = fold_sum(lanes);
+    const vf log_sum = v_set1(log_of ? (float)log((double)sum) : 0.0f), all = v_set1(sum);
+    for (size_t i = 0; i < n; i += VF_LANES) {
+        vf v = log_of ? v_loadn(x + i, n - i) - max - log_sum : v_loadn(y + i, n - i) / all;
+        v_storen(y + i, v, n - i);
+    }
+}
+
+/* Sum of (x - mean)^2 in the same lanes. */
+static float row_spread(size_t n, const float *x, float mean)
+{
+    const vf m = v_set1(mean);
+    vf acc[PER16] = {{0}};
+    size_t i = 0;
+    for (; i + RCD_LANES <= n; i += RCD_LANES) {
+        for (int v = 0; v < PER16; v++) {
+            vf d = v_load(x + i + v * VF_LANES) - m;
+            acc[v] = v_fma(d, d, acc[v]);
+        }
+    }
+    float lanes[RCD_LANES];
+    memcpy(lanes, acc, sizeof lanes);
+    for (size_t l = 0; i + l < n; l++) {
+        float d = x[i + l] - mean;
+        lanes[l] = fmaf(d, d, lanes[l]);
+    }
+    return fold_sum(lanes);
+}
+
+static void layer_norm(size_t n, const float *x, const float *scale, const float *bias, float eps,
+                       float *y, float *ret_mean, float *ret_inv)
+{
+    float mean = row_sum(n, x) / (float)n;
+    float inv = 1.0f / sqrtf(row_spread(n, x, mean) / (float)n + eps);
+    const vf m = v_set1(mean), s = v_set1(inv), one = v_set1(1.0f), zero = v_set1(0.0f);
+    for (size_t i = 0; i < n; i += VF_LANES) {
+        vf v = (v_loadn(x + i, n - i) - m) * s;
+        vf a = scale != NULL ? v_loadn(scale + i, n - i) : one;
+        vf b = bias != NULL ? v_loadn(bias + i, n - i) : zero;
+        v_storen(y + i, v_fma(v, a, b), n - i);
+    }
+    if (ret_mean != NULL)
+        *ret_mean = mean;
+    if (ret_inv != NULL)
+        *ret_inv = inv;
+}
+
+static void axpy(size_t n, float a, const float *x, float *y)
+{
+    const vf s = v_set1(a);
+    for (size_t i = 0; i < n; i += VF_LANES)
+        v_storen(y + i, v_fma(s, v_loadn(x + i, n - i), v_loadn(y + i, n - i)), n - i);
+}

@@ -1,0 +1,167 @@
+/* sched_int.h - what the files of sched/ share: the pure policy, queues, workers, the driver.
+ *
+ * Threads: L is the loop thread, W a worker. Locks, none of which is ever held while another is
+ * taken, so there is no lock order to keep:
+ *   rcd_sched.lock       the policy (all waiting jobs), who sleeps, stopping; held for list work only
+ *   rcd_sched.done_lock  the list of finished jobs
+ *   rcd_queue.stats_lock that queue's counters
+ * A job belongs to L until it is submitted, then to the policy (under `lock`), then to the worker
+ * that picked it, then to the list of finished jobs, then to L again. No callback runs under a
+ * lock. */
+#pragma once
+#include "recurd/sched.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+/* ---- policy.c (pure: no clock, no threads, no memory) ---------------------------------------- */
+
+enum { RCD__LEVELS = 16, RCD__DEFAULT_LEVEL = 8, RCD__RETRY_MAX_S = 60 };
+
+/** A first-in, first-out list of jobs, linked by job->next. */
+struct rcd__jobs {
+    struct rcd_job *head, *tail;
+};
+
+static inline void rcd__jobs_push(struct rcd__jobs *list, struct rcd_job *job)
+{
+    job->next = NULL;
+    if (list->tail != NULL)
+        list->tail->next = job;
+    else
+        list->head = job;
+    list->tail = job;
+}
+
+static inline struct rcd_job *rcd__jobs_pop(struct rcd__jobs *list)
+{
+    struct rcd_job *job = list->head;
+    if (job != NULL) {
+        list->head = job->next;
+        job->next = NULL;
+    }
+    if (list->head == NULL)
+        list->tail = NULL;
+    return job;
+}
+
+/** The waiting jobs of one queue, as the policy sees them. */
+struct rcd__line {
+    struct rcd__line *next; /* in the ring; lines without jobs are not in it */
+    struct rcd__jobs lanes[RCD__LEVELS];
+    uint32_t filled; /* bit i: lane i has jobs */
+    size_t n, rows;
+    size_t max_rows, max_waiting;
+    uint64_t max_delay_ns;
+    uint64_t next_expiry; /* no job expires before; UINT64_MAX: none will */
+    uint64_t ns_per_job;  /* at which jobs have been leaving lately; 0: unknown */
+    uint64_t last_end_ns; /* end of the last batch */
+};
+
+struct rcd__policy {
+    struct rcd__line *head, *tail; /* least recently served first */
+    size_t n, max_waiting;
+    uint64_t next_expiry;
+};
+
+struct rcd__pick {
+    struct rcd__line *line; /* NULL: nothing to run now */
+    struct rcd__jobs jobs;
+    size_t n;
+    struct rcd__jobs expired; /* left the lines because their time is over */
+    uint64_t sleep_until;     /* when there is nothing to run; UINT64_MAX: until the next job */
+};
+
+void rcd__policy_init(struct rcd__policy *p, size_t max_waiting);
+void rcd__line_init(struct rcd__line *l, size_t max_rows, uint64_t max_delay_ns,
+                    size_t max_waiting);
+/** 0: room; else the limit that is reached. */
+size_t rcd__line_full(const struct rcd__policy *p, const struct rcd__line *l);
+/** Takes the job, whose times.queued is set; it may leave in any later call here. */
+void rcd__line_push(struct rcd__policy *p, struct rcd__line *l, struct rcd_job *job);
+/** When the job must have left the queue; 0: no limit. */
+uint64_t rcd__job_expiry(const struct rcd_job *job);
+/** What a worker that has nothing to do should do. `pressed`: it comes straight from a batch and
+ * every other worker is in one; only then may a batch wait for company. */
+void rcd__policy_pick(struct rcd__policy *p, uint64_t now, bool pressed, struct rcd__pick *ret);
+/** All jobs whose time is over leave. */
+struct rcd__jobs rcd__policy_expire(struct rcd__policy *p, uint64_t now);
+/** All jobs leave. */
+struct rcd__jobs rcd__policy_flush(struct rcd__policy *p);
+/** n jobs that were picked at `picked` are done at `now`: the measure for Retry-After. */
+void rcd__line_drained(struct rcd__line *l, size_t n, uint64_t picked, uint64_t now);
+/** Seconds until the line should have room again, 1 to RCD__RETRY_MAX_S. */
+unsigned rcd__line_retry_after_s(const struct rcd__line *l);
+
+/* ---- queues and workers ------------------------------------------------------------------------ */
+
+struct rcd_queue {
+    rcd_sched *s; /* counted reference */
+    rcd_plan *plan;
+    char *name;
+    size_t n_outputs;
+    atomic_size_t refs; /* the opener, each job, each worker at work on it */
+    /* under s->lock */
+    struct rcd__line line;
+    size_t running;
+    bool closed;
+    /* under stats_lock */
+    pthread_mutex_t stats_lock;
+    struct rcd_queue_stats stats; /* without waiting and running */
+};
+
+struct rcd__worker {
+    rcd_sched *s;
+    pthread_t thread;
+    bool started; /* L only */
+    rcd_exec *exec;
+    struct rcd_infer **reqs; /* of the batch; grows */
+    size_t cap;
+    bool idle;                  /* under s->lock */
+    atomic_uint_fast64_t beats; /* steps of progress; relaxed, only ever compared */
+    uint64_t seen_beats;        /* L only */
+};
+
+struct rcd_sched {
+    /* L only */
+    uv_loop_t *loop;
+    uv_async_t wake;
+    uv_timer_t expiry;
+    uint64_t expiry_due; /* UINT64_MAX: timer not running */
+    size_t pending;
+    bool in_done;
+    unsigned n_workers;
+    struct rcd__worker *workers;
+    atomic_size_t refs; /* the opener, each queue, each libuv handle */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* signalled under `lock`: jobs came or stopping was set */
+    struct rcd__policy policy;
+    size_t n_running, n_asleep;
+    bool stopping;
+
+    pthread_mutex_t done_lock;
+    struct rcd__jobs done;
+};
+
+/** One run, for the counters: rows is 0 when no job got as far as the engine. */
+struct rcd__run_times {
+    uint64_t started, ready, computed;
+    size_t rows;
+};
+
+/* worker.c */
+void *rcd__worker_main(void *worker);
+/* driver.c; Threading: any thread */
+void rcd__sched_unref(rcd_sched *s);
+/** Hand finished jobs to the loop. */
+void rcd__complete(rcd_sched *s, struct rcd__jobs jobs);
+/* queue.c; Threading: any thread */
+void rcd__queue_ref(rcd_queue *q);
+void rcd__queue_unref(rcd_queue *q);
+/** End jobs that never ran, with RCD_ETIMEOUT or RCD_EUNAVAILABLE. */
+void rcd__end_waiting(rcd_sched *s, struct rcd__jobs jobs, rcd_status why);
+/* stats.c; Threading: any thread */
+void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, const struct rcd__jobs *jobs);
+void rcd__stats_unrun(rcd_queue *q, const struct rcd_job *job);

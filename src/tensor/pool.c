@@ -1,0 +1,157 @@
+/* pool.c - blocks for the tensors that a run makes.
+ *
+ * A freed block waits in a free list of its size class, so a run in steady state never calls
+ * malloc. There are four classes per power of two: a block is less than 25 % larger than asked
+ * for (up to 256 bytes: whole cache lines). Lists are last in, first out: the block that is
+ * handed out next is the one most likely in cache.
+ *
+ * What waits is bounded. When a block comes back and the bound is reached, blocks of other
+ * classes are released in turn, so that a change of shapes cannot leave the pool full of sizes
+ * that nobody asks for any more.
+ *
+ * Under AddressSanitizer idle blocks and the slack behind the asked size are poisoned. */
+#include "recurd/tensor.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+enum { N_CLASSES = 168, HEADER = RCD_ALIGN };
+#define BLOCK_MAX_BYTES ((size_t)1 << 47)
+_Static_assert(sizeof(struct rcd_block) <= HEADER, "a block's header is one cache line");
+
+struct rcd_pool {
+    size_t live, live_max; /* bytes of the classes of blocks that are out */
+    size_t idle, idle_max; /* ... and of those that wait */
+    size_t hand;           /* class that gives up a block next */
+    struct rcd_block *lists[N_CLASSES];
+};
+
+/* Sizes are counted in cache lines: 1 2 3 4, then 5 6 7 8, 10 12 14 16, 20 24 28 32, ... */
+static uint32_t class_of(size_t bytes)
+{
+    size_t units = (bytes + RCD_ALIGN - 1) / RCD_ALIGN;
+    if (units <= 4)
+        return units == 0 ? 0 : (uint32_t)units - 1;
+    uint32_t log = 63u - (uint32_t)__builtin_clzll(units - 1); /* 2^log < units <= 2^(log+1) */
+    size_t step = (size_t)1 << (log - 2);
+    size_t quarter = (units - ((size_t)1 << log) + step - 1) / step; /* 1..4 */
+    return 4 * (log - 1) + (uint32_t)quarter - 1;
+}
+
+static size_t class_bytes(uint32_t class)
+{
+    if (class < 4)
+        return (size_t)(class + 1) * RCD_ALIGN;
+    uint32_t log = class / 4 + 1;
+    return (((size_t)1 << log) + ((size_t)(class % 4 + 1) << (log - 2))) * RCD_ALIGN;
+}
+
+rcd_pool *rcd_pool_new(size_t max_live_bytes, size_t max_idle_bytes)
+{
+    rcd_pool *pool = rcd_calloc(1, sizeof *pool);
+    if (pool != NULL) {
+        pool->live_max = max_live_bytes;
+        pool->idle_max = max_idle_bytes;
+    }
+    return pool;
+}
+
+static void release(struct rcd_block *b)
+{
+    UNPOISON(b->data, class_bytes(b->size_class));
+    rcd_free(b);
+}
+
+rcd_pool *rcd_pool_free(rcd_pool *pool)
+{
+    if (pool == NULL)
+        return NULL;
+    RCD_ASSERT(pool->live == 0);
+    for (size_t i = 0; i < N_CLASSES; i++) {
+        while (pool->lists[i] != NULL) {
+            struct rcd_block *b = pool->lists[i];
+            pool->lists[i] = b->next;
+            release(b);
+        }
+    }
+    rcd_free(pool);
+    return NULL;
+}
+
+struct rcd_block *rcd_block_new(rcd_pool *pool, size_t bytes)
+{
+    if (bytes > BLOCK_MAX_BYTES)
+        return NULL;
+    uint32_t class = class_of(bytes);
+    size_t total = class_bytes(class);
+    if (pool->live > pool->live_max || total > pool->live_max - pool->live)
+        return NULL;
+    struct rcd_block *b = pool->lists[class];
+    if (b != NULL) {
+        pool->lists[class] = b->next;
+        pool->idle -= total;
+    } else {
+        b = rcd_alloc_aligned(HEADER + total);
+        if (b == NULL)
+            return NULL;
+        *b = (struct rcd_block){.pool = pool, .size_class = class, .data = (char *)b + HEADER};
+    }
+    POISON(b->data, total);
+    UNPOISON(b->data, bytes);
+    b->next = NULL;
+    b->refs = 1;
+    b->bytes = bytes;
+    pool->live += total;
+    return b;
+}
+
+/* Release waiting blocks of other classes until `bytes` more fit under the bound. The block that
+ * came back is the better guess of what is needed next. */
+static void make_room(rcd_pool *pool, size_t bytes, uint32_t keep)
+{
+    for (size_t tried = 0; tried < N_CLASSES && bytes > pool->idle_max - pool->idle;) {
+        struct rcd_block *b = pool->hand == keep ? NULL : pool->lists[pool->hand];
+        if (b == NULL) {
+            pool->hand = (pool->hand + 1) % N_CLASSES;
+            tried++;
+            continue;
+        }
+        pool->lists[pool->hand] = b->next;
+        pool->idle -= class_bytes(b->size_class);
+        release(b);
+    }
+}
+
+void rcd_block_unref(struct rcd_block *b)
+{
+    if (b == NULL)
+        return;
+    RCD_ASSERT(b->refs > 0);
+    if (--b->refs > 0)
+        return;
+    rcd_pool *pool = b->pool;
+    size_t total = class_bytes(b->size_class);
+    RCD_ASSERT(pool->live >= total);
+    pool->live -= total;
+    if (total <= pool->idle_max)
+        make_room(pool, total, b->size_class);
+    if (total > pool->idle_max - pool->idle) {
+        release(b);
+        return;
+    }
+    b->next = pool->lists[b->size_class];
+    pool->lists[b->size_class] = b;
+    pool->idle += total;
+    POISON(b->data, total);
+}
+
+size_t rcd_pool_live_bytes(const rcd_pool *pool)
+{
+    return pool->live;
+}

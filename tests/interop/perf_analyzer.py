@@ -1,0 +1,74 @@
+"""Triton's load generator, the C++ client, driven to its end.
+
+The wheel named perf-analyzer on PyPI is an empty placeholder. The program itself comes inside older
+tritonclient wheels; it wants libb64.so.0d (Debian: libb64-0d) and libcudart.so.12 (a wheel of its own),
+though no GPU. They are fetched once into `folder`; without them the checks are skipped.
+"""
+
+import csv
+import glob
+import os
+import subprocess
+import sys
+import zipfile
+
+from tritonclient.http import InferenceServerClient
+
+from checks import Skipped, expect
+
+WHEELS = ["tritonclient==2.50.0", "nvidia-cuda-runtime-cu12==12.9.79"]
+# a few short windows, of which it takes what it gets: this is about the protocol, not about speed
+WINDOWS = ["--measurement-interval", "500", "--max-trials", "4", "--stability-percentage", "80"]
+WANTED = ("bin/perf_analyzer", "/libcudart.so.12")
+
+
+def run(report, site, folder):
+    report.run("perf_analyzer.stateless", drive, site, folder, "lstm_ts20", ["--shape", "x:2,12,6"])
+    report.run("perf_analyzer.json", drive, site, folder, "gru_ts18",
+               ["--shape", "x:1,9,6", "--input-tensor-format", "json", "--output-tensor-format", "json"])
+    report.run("perf_analyzer.tokens", drive, site, folder, "char_model_ts17", ["--shape", "tokens:1,16", "--input-data", "zero"])
+    report.run("perf_analyzer.sequences", drive_sequences, site, folder)
+
+
+def program(folder):
+    path = os.path.join(folder, "perf_analyzer")
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        subprocess.run([sys.executable, "-m", "pip", "-q", "download", "--no-deps", "-d", folder, *WHEELS], check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+        for wheel in glob.glob(os.path.join(folder, "*.whl")):
+            with zipfile.ZipFile(wheel) as archive:
+                for name in archive.namelist():
+                    if name.endswith(WANTED):
+                        with open(os.path.join(folder, os.path.basename(name)), "wb") as file:
+                            file.write(archive.read(name))
+            os.remove(wheel)
+    if not os.path.exists(path):
+        raise Skipped("its wheel cannot be fetched here")
+    os.chmod(path, 0o755)
+    environment = {**os.environ, "LD_LIBRARY_PATH": folder}
+    tried = subprocess.run([path, "--version"], env=environment, capture_output=True, text=True, timeout=30)
+    if tried.returncode:
+        raise Skipped(f"it does not run here: {(tried.stdout + tried.stderr).strip()[-160:]}")
+    return path, environment
+
+
+def drive_sequences(site, folder):
+    """Start and end flags and integer ids, as the C++ client sends them."""
+    with InferenceServerClient(site.url) as client:
+        if "sequence" not in client.get_server_metadata()["extensions"]:
+            raise Skipped("the server does not list the sequence extension")
+    drive(site, folder, "running_sum", ["--shape", "x:1,2", "--sequence-length", "6"])
+
+
+def drive(site, folder, model, options):
+    path, environment = program(os.path.abspath(folder))
+    table = os.path.join(site.scratch, f"perf_{model}.csv")
+    done = subprocess.run([path, "-m", model, "-u", site.url, "-i", "http", "--concurrency-range", "4", *WINDOWS, "-f", table, *options],
+                          env=environment, capture_output=True, text=True, timeout=30, cwd=site.scratch)
+    expect(done.returncode == 0, f"status {done.returncode}: {(done.stdout + done.stderr)[-300:]}")
+    expect("error" not in done.stderr.lower(), done.stderr[-300:])
+    with open(table) as file:
+        rows = list(csv.DictReader(file))
+    expect(rows and float(rows[0]["Inferences/Second"]) > 0, "no inferences in its table")
+    print(f"perf_analyzer {model}: {rows[0]['Inferences/Second']} inferences/s", flush=True)

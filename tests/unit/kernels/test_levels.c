@@ -1,0 +1,289 @@
+/* test_levels.c - the promise of the kernels: every CPU level, every batch and every chunking of the
+ * inner dimension gives the same bits, and nothing is written past an output. */
+#include "recurd/kernels.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(levels, .timeout = 120);
+
+enum { MAX_ROWS = 19, GUARD = 8 };
+static const float sentinel = 12345.0f;
+
+static float noise(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(int32_t)*seed / 2147483648.0f;
+}
+
+static float *random_floats(size_t n, uint32_t *seed)
+{
+    float *p = aligned_alloc(64, (n * sizeof *p + 127) / 64 * 64);
+    for (size_t i = 0; i < n; i++)
+        p[i] = noise(seed);
+    return p;
+}
+
+/* rows x n outputs, each row followed by guards. */
+static void product(const struct rcd_kernels *k, size_t rows, const float *a, size_t lda,
+                    const struct rcd_packed *b, const float *bias, bool accumulate, float *out)
+{
+    const float *ar[MAX_ROWS];
+    float *cr[MAX_ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        ar[r] = a + r * lda;
+        cr[r] = out + r * (b->n + GUARD);
+        for (size_t g = 0; g < GUARD; g++)
+            cr[r][b->n + g] = sentinel;
+    }
+    struct rcd_gemm g = {
+        .rows = rows, .a = ar, .c = cr, .b = b, .bias = bias, .accumulate = accumulate};
+    k->gemm(&g);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < GUARD; i++)
+            cr_assert(cr[r][b->n + i] == sentinel, "row %zu written past its end on %s", r, k->name);
+    }
+}
+
+static void check_product(size_t rows, size_t k, size_t n, uint32_t seed)
+{
+    float *a = random_floats(rows * k + 1, &seed), *b = random_floats(k * n + 1, &seed);
+    size_t bytes = 0, out_floats = rows * (n + GUARD);
+    cr_assert(rcd_packed_bytes(k, n, &bytes));
+    struct rcd_packed p = {.data = aligned_alloc(64, bytes / 64 * 64 + 64)};
+    rcd_pack(&p, b, n, 1, k, n, 64);
+    float *bias = random_floats(p.padded, &seed);
+    float *ref = calloc(out_floats + 1, sizeof *ref), *out = calloc(out_floats + 1, sizeof *out);
+    product(rcd_kernels_for(RCD_CPU_C), rows, a, k, &p, bias, false, ref);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < n; j++) {
+            double sum = (double)bias[j];
+            for (size_t i = 0; i < k; i++)
+                sum += (double)a[r * k + i] * (double)b[i * n + j];
+            cr_assert(fabs((double)ref[r * (n + GUARD) + j] - sum) < 1e-5 * (double)(k + 1),
+                      "%zu x %zu x %zu at %zu,%zu", rows, k, n, r, j);
+        }
+    }
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *kern = rcd_kernels_for((rcd_cpu_level)level);
+        if (kern == NULL)
+            continue;
+        product(kern, rows, a, k, &p, bias, false, out);
+        cr_assert(memcmp(ref, out, out_floats * sizeof *out) == 0, "%s differs from c at %zu x %zu x %zu",
+                  kern->name, rows, k, n);
+        for (size_t r = 0; r < rows; r++) {
+            product(kern, 1, a + r * k, k, &p, bias, false, out);
+            cr_assert(memcmp(ref + r * (n + GUARD), out, n * sizeof *out) == 0,
+                      "row %zu alone differs on %s", r, kern->name);
+        }
+    }
+    free(a), free(b), free(bias), free(ref), free(out), free(p.data);
+}
+
+Test(levels, products_agree)
+{
+    static const size_t ks[] = {0, 1, 7, 64, 129}, ns[] = {1, 15, 16, 17, 48, 64, 65, 130};
+    uint32_t seed = 1;
+    for (size_t rows = 1; rows <= MAX_ROWS; rows += rows < 7 ? 1 : 6) {
+        for (size_t i = 0; i < RCD_COUNT(ks); i++) {
+            for (size_t j = 0; j < RCD_COUNT(ns); j++)
+                check_product(rows, ks[i], ns[j], seed++);
+        }
+    }
+}
+
+Test(levels, a_chain_in_two_parts_is_the_chain)
+{
+    enum { K = 37, K1 = 14, N = 33 };
+    uint32_t seed = 7;
+    float *a = random_floats(K, &seed), *b = random_floats(K * N, &seed);
+    struct rcd_packed whole = {.data = aligned_alloc(64, 64 * 1024)};
+    struct rcd_packed one = {.data = aligned_alloc(64, 64 * 1024)};
+    struct rcd_packed two = {.data = aligned_alloc(64, 64 * 1024)};
+    rcd_pack(&whole, b, N, 1, K, N, 64);
+    rcd_pack(&one, b, N, 1, K1, N, 64);
+    rcd_pack(&two, b + K1 * N, N, 1, K - K1, N, 64);
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        float want[N + GUARD], got[N + GUARD];
+        if (k == NULL)
+            continue;
+        product(k, 1, a, K, &whole, NULL, false, want);
+        product(k, 1, a, K1, &one, NULL, false, got);
+        product(k, 1, a + K1, K - K1, &two, NULL, true, got);
+        cr_assert(memcmp(want, got, sizeof got) == 0, "chunks differ on %s", k->name);
+    }
+    free(a), free(b), free(whole.data), free(one.data), free(two.data);
+}
+
+/* ---- recurrent steps --------------------------------------------------------------------------- */
+
+enum cell { LSTM, GRU_LINEAR, GRU_PAPER, CELLS };
+
+struct step {
+    size_t rows, hidden, padded;
+    float *pre, *h, *c, *rb;
+    struct rcd_packed r, r2;
+};
+
+static void run_step(const struct rcd_kernels *k, enum cell cell, const struct step *s, size_t from,
+                     size_t rows, float *h_out, float *c_out)
+{
+    size_t gates = cell == LSTM ? 4 : 3;
+    const float *pre[MAX_ROWS], *h[MAX_ROWS], *c[MAX_ROWS];
+    float *ho[MAX_ROWS], *co[MAX_ROWS], *rh[MAX_ROWS], *zs[MAX_ROWS];
+    float *scratch = calloc(2 * rows * s->padded, sizeof *scratch);
+    for (size_t r = 0; r < rows; r++) {
+        pre[r] = s->pre + (from + r) * gates * s->padded;
+        h[r] = s->h + (from + r) * s->hidden;
+        c[r] = s->c + (from + r) * s->hidden;
+        ho[r] = h_out + (from + r) * s->hidden;
+        co[r] = c_out + (from + r) * s->hidden;
+        rh[r] = scratch + 2 * r * s->padded;
+        zs[r] = rh[r] + s->padded;
+    }
+    if (cell == LSTM) {
+        struct rcd_lstm_step step = {rows, s->hidden, pre, h, ho, c, co, &s->r};
+        k->lstm_step(&step);
+    } else {
+        struct rcd_gru_step step = {.rows = rows,
+                                    .hidden = s->hidden,
+                                    .pre = pre,
+                                    .h_in = h,
+                                    .h_out = ho,
+                                    .linear_before_reset = cell == GRU_LINEAR,
+                                    .r = &s->r,
+                                    .rb_h = s->rb,
+                                    .r_h = &s->r2,
+                                    .rh = rh,
+                                    .zs = zs};
+        k->gru_step(&step);
+    }
+    free(scratch);
+}
+
+static double sigmoid(double x)
+{
+    return 1.0 / (1.0 + exp(-x));
+}
+
+/* Unit u of row r in double precision, from the ONNX equations; w is f32[gates * hidden][hidden]. */
+static double slow_unit(enum cell cell, const struct step *s, const float *w, size_t r, size_t u,
+                        double *ret_c)
+{
+    size_t gates = cell == LSTM ? 4 : 3, h = s->hidden;
+    double g[4] = {0}, rec[4] = {0};
+    for (size_t i = 0; i < gates; i++) {
+        g[i] = (double)s->pre[r * gates * s->padded + u / 16 * gates * 16 + i * 16 + u % 16];
+        for (size_t j = 0; j < h; j++)
+            rec[i] += (double)w[(i * h + u) * h + j] * (double)s->h[r * h + j];
+    }
+    if (cell == LSTM) {
+        *ret_c = sigmoid(g[2] + rec[2]) * (double)s->c[r * h + u] +
+                 sigmoid(g[0] + rec[0]) * tanh(g[3] + rec[3]);
+        return sigmoid(g[1] + rec[1]) * tanh(*ret_c);
+    }
+    double z = sigmoid(g[0] + rec[0]), n = 0.0;
+    if (cell == GRU_LINEAR) {
+        n = tanh(g[2] + sigmoid(g[1] + rec[1]) * (rec[2] + (double)s->rb[u]));
+    } else {
+        double sum = g[2];
+        for (size_t j = 0; j < h; j++) {
+            double gate =
+                (double)s->pre[r * gates * s->padded + j / 16 * gates * 16 + 16 + j % 16];
+            for (size_t i = 0; i < h; i++)
+                gate += (double)w[(h + j) * h + i] * (double)s->h[r * h + i];
+            sum += (double)w[(2 * h + u) * h + j] * sigmoid(gate) * (double)s->h[r * h + j];
+        }
+        n = tanh(sum);
+    }
+    *ret_c = 0.0;
+    return (1.0 - z) * n + z * (double)s->h[r * h + u];
+}
+
+static void check_step(enum cell cell, size_t rows, size_t hidden, uint32_t seed)
+{
+    static const uint8_t map[4] = {0, 1, 2, 3}, last[1] = {2};
+    size_t gates = cell == LSTM ? 4 : 3, bytes = 0;
+    struct step s = {.rows = rows, .hidden = hidden, .padded = (hidden + 15) / 16 * 16};
+    s.pre = random_floats(rows * gates * s.padded, &seed);
+    s.h = random_floats(rows * hidden, &seed);
+    s.c = random_floats(rows * hidden, &seed);
+    s.rb = random_floats(s.padded, &seed);
+    float *w = random_floats(gates * hidden * hidden, &seed);
+    cr_assert(rcd_packed_gates_bytes(4, hidden, hidden, &bytes));
+    s.r.data = aligned_alloc(64, bytes + 64);
+    s.r2.data = aligned_alloc(64, bytes + 64);
+    rcd_pack_gates(&s.r, w, cell == GRU_PAPER ? 2 : gates, map, hidden, hidden);
+    rcd_pack_gates(&s.r2, w, 1, last, hidden, hidden);
+    size_t n = rows * hidden;
+    float *h[3], *c[3];
+    for (int i = 0; i < 3; i++) {
+        h[i] = calloc(n, sizeof(float));
+        c[i] = calloc(n, sizeof(float));
+    }
+    run_step(rcd_kernels_for(RCD_CPU_C), cell, &s, 0, rows, h[0], c[0]);
+    for (size_t i = 0; i < n; i++) {
+        double want_c = 0.0, want = slow_unit(cell, &s, w, i / hidden, i % hidden, &want_c);
+        cr_assert(fabs((double)h[0][i] - want) < 2e-5, "cell %d, %zu units, unit %zu: %g, want %g",
+                  (int)cell, hidden, i, (double)h[0][i], want);
+        cr_assert(cell != LSTM || fabs((double)c[0][i] - want_c) < 2e-5, "cell state");
+    }
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        if (k == NULL)
+            continue;
+        run_step(k, cell, &s, 0, rows, h[1], c[1]);
+        for (size_t r = 0; r < rows; r++)
+            run_step(k, cell, &s, r, 1, h[2], c[2]);
+        for (int i = 1; i < 3; i++) {
+            cr_assert(memcmp(h[0], h[i], n * sizeof(float)) == 0, "cell %d on %s, %zu units, %s",
+                      (int)cell, k->name, hidden, i == 1 ? "together" : "alone");
+            cr_assert(cell != LSTM || memcmp(c[0], c[i], n * sizeof(float)) == 0, "cell state");
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        free(h[i]), free(c[i]);
+    free(s.pre), free(s.h), free(s.c), free(s.rb), free(w), free(s.r.data), free(s.r2.data);
+}
+
+Test(levels, steps_agree)
+{
+    static const size_t hiddens[] = {1, 3, 15, 16, 17, 33, 70};
+    uint32_t seed = 99;
+    for (int cell = 0; cell < CELLS; cell++) {
+        for (size_t i = 0; i < RCD_COUNT(hiddens); i++) {
+            for (size_t rows = 1; rows <= 13; rows += 4)
+                check_step((enum cell)cell, rows, hiddens[i], seed++);
+        }
+    }
+}
+
+Test(levels, rows_agree)
+{
+    uint32_t seed = 5;
+    for (size_t n = 1; n < 100; n += n < 20 ? 1 : 13) {
+        float *x = random_floats(n, &seed), ref[4][128], out[4][128];
+        for (int level = 0; level < RCD_CPU_MAX; level++) {
+            const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+            if (k == NULL)
+                continue;
+            memset(out, 0, sizeof out);
+            k->softmax(n, x, out[0], false);
+            k->softmax(n, x, out[1], true);
+            k->layer_norm(n, x, NULL, NULL, 1e-5f, out[2], NULL, NULL);
+            out[3][0] = k->sum(n, x);
+            out[3][1] = k->max(n, x);
+            if (level == RCD_CPU_C)
+                memcpy(ref, out, sizeof ref);
+            cr_assert(memcmp(ref, out, sizeof ref) == 0, "rows of %zu differ on %s", n, k->name);
+        }
+        double total = 0.0;
+        for (size_t i = 0; i < n; i++)
+            total += (double)ref[0][i];
+        cr_assert(fabs(total - 1.0) < 1e-5);
+        free(x);
+    }
+}

@@ -1,0 +1,163 @@
+/* test_pool.c - blocks: classes, limits, reuse, failing memory. */
+#include "recurd/tensor.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+TestSuite(pool, .timeout = 20);
+
+Test(pool, classes_waste_little)
+{
+    rcd_pool *pool = rcd_pool_new(SIZE_MAX, 0);
+    for (size_t bytes = 0; bytes < 100000; bytes += bytes < 2100 ? 1 : 37) {
+        struct rcd_block *b = rcd_block_new(pool, bytes);
+        cr_assert_not_null(b);
+        size_t took = rcd_pool_live_bytes(pool);
+        cr_assert_geq(took, bytes);
+        cr_assert_eq(took % RCD_ALIGN, 0);
+        if (bytes > 256)
+            cr_assert_leq((double)(took - RCD_ALIGN), 1.25 * (double)bytes, "%zu -> %zu", bytes,
+                          took);
+        else
+            cr_assert_leq(took, bytes + RCD_ALIGN, "%zu -> %zu", bytes, took);
+        cr_assert_eq((uintptr_t)b->data % RCD_ALIGN, 0);
+        cr_assert_eq(b->bytes, bytes);
+        memset(b->data, 0xaa, bytes);
+        rcd_block_unref(b);
+        cr_assert_eq(rcd_pool_live_bytes(pool), 0);
+    }
+    rcd_pool_free(pool);
+}
+
+/* Just over each power of two is where a wrong class shows. */
+Test(pool, classes_of_large_sizes)
+{
+    for (unsigned log = 9; log < 47; log++) {
+        size_t bytes = ((size_t)1 << log) + 1;
+        rcd_pool *pool = rcd_pool_new(bytes + bytes / 4 + RCD_ALIGN, 0);
+        rcd_fault_after(0); /* the class fits the limit: so memory is asked for, and refused */
+        cr_assert_null(rcd_block_new(pool, bytes));
+        cr_assert(rcd_fault_hit(), "2^%u + 1 is charged with more than 25 %% of waste", log);
+        rcd_pool_free(pool);
+    }
+    rcd_pool *pool = rcd_pool_new(SIZE_MAX, 0);
+    cr_assert_null(rcd_block_new(pool, SIZE_MAX));
+    cr_assert_null(rcd_block_new(pool, ((size_t)1 << 47) + 1));
+    rcd_pool_free(pool);
+}
+
+Test(pool, last_freed_comes_first)
+{
+    rcd_pool *pool = rcd_pool_new(1 << 20, 1 << 20);
+    struct rcd_block *a = rcd_block_new(pool, 1000), *b = rcd_block_new(pool, 1000);
+    cr_assert_neq(a, b);
+    rcd_block_unref(a);
+    rcd_block_unref(b);
+    rcd_fault_after(0); /* no malloc from here on */
+    cr_assert_eq(rcd_block_new(pool, 1010), b);
+    cr_assert_eq(rcd_block_new(pool, 990), a);
+    cr_assert_not(rcd_fault_hit());
+    cr_assert_null(rcd_block_new(pool, 1000));
+    cr_assert(rcd_fault_hit());
+    rcd_block_unref(a);
+    rcd_block_unref(b);
+    rcd_pool_free(pool);
+}
+
+Test(pool, references)
+{
+    rcd_pool *pool = rcd_pool_new(1 << 20, 1 << 20);
+    struct rcd_block *a = rcd_block_new(pool, 100);
+    cr_assert_eq(rcd_block_ref(a), a);
+    rcd_block_unref(a);
+    cr_assert_gt(rcd_pool_live_bytes(pool), 0);
+    rcd_block_unref(a);
+    cr_assert_eq(rcd_pool_live_bytes(pool), 0);
+    rcd_block_unref(NULL);
+    cr_assert_null(rcd_block_ref(NULL));
+    rcd_pool_free(pool);
+    cr_assert_null(rcd_pool_free(NULL));
+}
+
+Test(pool, live_limit)
+{
+    rcd_pool *pool = rcd_pool_new(4096, 4096);
+    struct rcd_block *a = rcd_block_new(pool, 2048);
+    cr_assert_not_null(a);
+    cr_assert_null(rcd_block_new(pool, 2049));
+    struct rcd_block *b = rcd_block_new(pool, 2048);
+    cr_assert_not_null(b);
+    cr_assert_null(rcd_block_new(pool, 0));
+    rcd_block_unref(a);
+    a = rcd_block_new(pool, 0);
+    cr_assert_not_null(a);
+    rcd_block_unref(a);
+    rcd_block_unref(b);
+    rcd_pool_free(pool);
+}
+
+Test(pool, idle_limit_releases_other_classes)
+{
+    rcd_pool *pool = rcd_pool_new(SIZE_MAX, 8192);
+    struct rcd_block *small[4];
+    for (size_t i = 0; i < 4; i++)
+        small[i] = rcd_block_new(pool, 1024);
+    struct rcd_block *big = rcd_block_new(pool, 8192), *huge = rcd_block_new(pool, 16384);
+    for (size_t i = 0; i < 4; i++)
+        rcd_block_unref(small[i]);
+    rcd_block_unref(huge); /* does not fit at all: the small ones stay */
+    rcd_fault_after(0);
+    cr_assert_eq(rcd_block_new(pool, 1024), small[3]);
+    cr_assert_not(rcd_fault_hit());
+    rcd_block_unref(small[3]);
+    rcd_block_unref(big); /* takes all the room */
+    rcd_fault_after(0);
+    cr_assert_eq(rcd_block_new(pool, 8192), big);
+    cr_assert_not(rcd_fault_hit());
+    cr_assert_null(rcd_block_new(pool, 1024));
+    cr_assert(rcd_fault_hit(), "the small blocks were released");
+    rcd_block_unref(big);
+    rcd_pool_free(pool);
+}
+
+Test(pool, failing_memory)
+{
+    rcd_fault_after(0);
+    cr_assert_null(rcd_pool_new(1, 1));
+    rcd_pool *pool = rcd_pool_new(1 << 20, 0);
+    rcd_fault_after(0);
+    cr_assert_null(rcd_block_new(pool, 10));
+    cr_assert_eq(rcd_pool_live_bytes(pool), 0);
+    struct rcd_block *b = rcd_block_new(pool, 10);
+    cr_assert_not_null(b);
+    rcd_block_unref(b);
+    rcd_pool_free(pool);
+}
+
+Test(pool, free_with_live_blocks_is_a_bug, .signal = SIGABRT)
+{
+    rcd_pool *pool = rcd_pool_new(1 << 20, 0);
+    cr_assert_not_null(rcd_block_new(pool, 10));
+    rcd_pool_free(pool);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+Test(pool, idle_blocks_and_slack_are_poisoned)
+{
+    rcd_pool *pool = rcd_pool_new(1 << 20, 1 << 20);
+    struct rcd_block *b = rcd_block_new(pool, 100);
+    char *data = b->data;
+    cr_assert_not(__asan_address_is_poisoned(data + 99));
+    cr_assert(__asan_address_is_poisoned(data + 104), "slack behind the asked size");
+    rcd_block_unref(b);
+    cr_assert(__asan_address_is_poisoned(data));
+    cr_assert_eq(rcd_block_new(pool, 128), b);
+    cr_assert_not(__asan_address_is_poisoned(data + 127));
+    rcd_block_unref(b);
+    rcd_pool_free(pool);
+}
+#endif
