@@ -14,14 +14,14 @@ typedef struct rcd_api rcd_api;
 typedef enum rcd_life { RCD_LIFE_STARTING, RCD_LIFE_READY, RCD_LIFE_DRAINING } rcd_life;
 
 struct rcd_api_opts {
-    struct uv_loop_s *loop;  /* [borrowed] load and unload run on its helper threads */
-    rcd_registry *registry;  /* [borrowed] */
-    rcd_sched *sched;        /* [borrowed] */
-    const char *version;     /* of the daemon */
-    const char *cpu_level;   /* for recurd_build_info */
-    bool control;            /* load and unload over HTTP are allowed */
-    bool strict_ready;       /* ready only when every model on disk is */
-    size_t max_body_bytes;   /* limit of inflated bodies and of decoded requests */
+    struct uv_loop_s *loop;      /* [borrowed] load and unload run on its helper threads */
+    rcd_registry *registry;      /* [borrowed] */
+    rcd_sched *sched;            /* [borrowed] */
+    const char *version;         /* of the daemon */
+    const char *cpu_level;       /* for recurd_build_info */
+    bool control;                /* load and unload over HTTP are allowed */
+    bool strict_ready;           /* ready only when every model on disk is */
+    size_t max_body_bytes;       /* limit of inflated bodies and of decoded requests */
     uint64_t request_timeout_ns; /* default deadline; 0: none */
     bool access_log;
     void (*log)(void *ctx, int priority, const char *request_id, const char *text);

@@ -13,11 +13,11 @@ typedef struct rcd_plan rcd_plan;
 struct rcd_io {
     const char *name;
     rcd_dtype dtype;
-    int rank; /* -1: any */
+    int rank;                            /* -1: any */
     int64_t dims[RCD_MAX_RANK];          /* -1: variable */
     const char *dim_names[RCD_MAX_RANK]; /* "batch", or NULL; equal names must have equal sizes
                                             within one request */
-    bool optional; /* a state input: zeros where left out */
+    bool optional;                       /* a state input: zeros where left out */
 };
 
 struct rcd_plan_opts {

@@ -63,11 +63,11 @@ typedef enum rcd_unary {
     RCD_UN_TANH,
     RCD_UN_SIGMOID,
     RCD_UN_RELU,
-    RCD_UN_LEAKY_RELU,  /* alpha */
-    RCD_UN_THRESHOLDED, /* alpha */
-    RCD_UN_ELU,         /* alpha */
-    RCD_UN_SELU,        /* alpha, beta = gamma */
-    RCD_UN_CELU,        /* alpha */
+    RCD_UN_LEAKY_RELU,   /* alpha */
+    RCD_UN_THRESHOLDED,  /* alpha */
+    RCD_UN_ELU,          /* alpha */
+    RCD_UN_SELU,         /* alpha, beta = gamma */
+    RCD_UN_CELU,         /* alpha */
     RCD_UN_HARD_SIGMOID, /* alpha, beta */
     RCD_UN_HARD_SWISH,
     RCD_UN_SOFTPLUS,

@@ -49,11 +49,10 @@ static void io_text(const struct rcd_io *ios, size_t n, char *text, size_t cap)
     text[0] = '\0';
     for (size_t i = 0; i < n && at + 96 < cap; i++) {
         char shape[64];
-        at += (size_t)snprintf(text + at, cap - at, "%s%.24s %s%s", i > 0 ? ", " : "", ios[i].name,
-                               rcd_dtype_name(ios[i].dtype),
-                               ios[i].rank < 0
-                                   ? ""
-                                   : rcd_shape_text(shape, sizeof shape, ios[i].rank, ios[i].dims));
+        at += (size_t)snprintf(
+            text + at, cap - at, "%s%.24s %s%s", i > 0 ? ", " : "", ios[i].name,
+            rcd_dtype_name(ios[i].dtype),
+            ios[i].rank < 0 ? "" : rcd_shape_text(shape, sizeof shape, ios[i].rank, ios[i].dims));
     }
 }
 
@@ -63,7 +62,8 @@ static void greet_row(const struct rcd_daemon *d, const struct rcd_index_row *ro
     rcd_version *v = NULL;
     if (row->state != RCD_MODEL_READY ||
         rcd_registry_get(d->registry, row->name, row->version, &v, NULL) != RCD_OK) {
-        printf("  %-16s %-3s not served: %s\n", row->name, row->version != NULL ? row->version : "-",
+        printf("  %-16s %-3s not served: %s\n", row->name,
+               row->version != NULL ? row->version : "-",
                row->reason != NULL ? row->reason : rcd_model_state_name(row->state));
         return;
     }

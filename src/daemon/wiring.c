@@ -23,8 +23,8 @@ static void log_request(void *ctx, int priority, const char *request_id, const c
 rcd_status rcd__wire_kernels(struct rcd_daemon *d, struct rcd_error *err)
 {
     bool automatic = d->cfg.engine_cpu_level == 0;
-    rcd_cpu_level level = automatic ? rcd_cpu_best(RCD_CPU_AVX512)
-                                    : (rcd_cpu_level)(d->cfg.engine_cpu_level - 1);
+    rcd_cpu_level level =
+        automatic ? rcd_cpu_best(RCD_CPU_AVX512) : (rcd_cpu_level)(d->cfg.engine_cpu_level - 1);
     d->kernels = rcd_kernels_for(level);
     if (d->kernels == NULL)
         return rcd_fail(err, RCD_EINVAL, "engine.cpu_level: this machine has no %s, at most %s",
@@ -39,6 +39,7 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .root = d->cfg.models_dir,
         .kernels = d->kernels,
         .max_model_bytes = d->cfg.models_max_bytes,
+        .max_run_bytes = d->cfg.engine_max_run_memory,
         .default_max_rows = d->cfg.batching_max_rows,
         .default_max_queue = d->cfg.batching_max_queue,
         .default_max_delay_us = d->cfg.batching_max_delay_us,

@@ -18,7 +18,7 @@ struct rcd_op {
     rcd_status (*check)(struct rcd_check *k);
     rcd_status (*run)(struct rcd_call *c, size_t r);
     void (*run_all)(struct rcd_call *c);
-    bool impure; /* not folded even when all inputs are constant */
+    bool impure;        /* not folded even when all inputs are constant */
     const char *domain; /* NULL: the default domain */
 };
 
@@ -33,8 +33,8 @@ const struct rcd_op *rcd__op_find(const char *domain, const char *name, int opse
 /** What the plan knows of a value before any request. */
 struct rcd_plan_value {
     rcd_dtype dtype;
-    int rank; /* -1: not known */
-    int64_t dims[RCD_MAX_RANK]; /* -1: not known; valid where rank >= 0 */
+    int rank;                          /* -1: not known */
+    int64_t dims[RCD_MAX_RANK];        /* -1: not known; valid where rank >= 0 */
     const struct rcd_tensor *constant; /* file constant or folded; NULL: made at run time */
     uint32_t slot;                     /* place in the run's table; UINT32_MAX for constants */
 };
@@ -53,10 +53,10 @@ struct rcd_node {
     const struct rcd_onnx_node *src;
     size_t n_in, n_out;
     const rcd_value_id *in, *out;
-    void *state;             /* operator's own, in the plan's arena */
-    size_t n_bodies;         /* subgraphs in the order the operator asked for them */
+    void *state;     /* operator's own, in the plan's arena */
+    size_t n_bodies; /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
-    size_t n_drop;           /* slots whose last reader is this node */
+    size_t n_drop; /* slots whose last reader is this node */
     const uint32_t *drop;
 };
 
@@ -70,7 +70,7 @@ struct rcd_plan {
     struct rcd_body main;
     size_t n_inputs, n_outputs;
     struct rcd_io *inputs, *outputs;
-    int *state_output;  /* per input: output index or -1 */
+    int *state_output; /* per input: output index or -1 */
     size_t n_warnings;
     const char **warnings;
 };
@@ -97,10 +97,10 @@ RCD_MUST_CHECK rcd_status rcd__attr_float(struct rcd_check *k, const char *name,
 RCD_MUST_CHECK rcd_status rcd__attr_string(struct rcd_check *k, const char *name, const char *def,
                                            const char **ret);
 /** NULL and 0 when absent; *ret_n tells the count; *ret stays valid with the plan. */
-RCD_MUST_CHECK rcd_status rcd__attr_ints(struct rcd_check *k, const char *name,
-                                         const int64_t **ret, size_t *ret_n);
-RCD_MUST_CHECK rcd_status rcd__attr_floats(struct rcd_check *k, const char *name,
-                                           const float **ret, size_t *ret_n);
+RCD_MUST_CHECK rcd_status rcd__attr_ints(struct rcd_check *k, const char *name, const int64_t **ret,
+                                         size_t *ret_n);
+RCD_MUST_CHECK rcd_status rcd__attr_floats(struct rcd_check *k, const char *name, const float **ret,
+                                           size_t *ret_n);
 RCD_MUST_CHECK rcd_status rcd__attr_strings(struct rcd_check *k, const char *name,
                                             const struct rcd_bytes **ret, size_t *ret_n);
 /** The attribute itself (any type), or NULL; marks it as known. */

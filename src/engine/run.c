@@ -151,12 +151,8 @@ static size_t compact(const struct rcd_run *run, size_t n, uint32_t *live)
 static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
                      const uint32_t *live)
 {
-    struct rcd_call c = {.run = run,
-                         .node = node,
-                         .kern = run->plan->kernels,
-                         .x = run->x,
-                         .n = n,
-                         .req = live};
+    struct rcd_call c = {
+        .run = run, .node = node, .kern = run->plan->kernels, .x = run->x, .n = n, .req = live};
     size_t mark = run->x->scratch.used;
     if (node->op->run_all != NULL) {
         node->op->run_all(&c);
@@ -237,8 +233,7 @@ static rcd_status zero_state(struct rcd_run *run, const struct rcd_io *io, struc
     int64_t dims[RCD_MAX_RANK];
     for (int d = 0; d < io->rank; d++)
         dims[d] = io->dims[d] >= 0 ? io->dims[d] : named_size(run->plan, req, io->dim_names[d]);
-    rcd_status st =
-        rcd_tensor_new(ret, run->x->pool, io->dtype, io->rank, dims, &req->err);
+    rcd_status st = rcd_tensor_new(ret, run->x->pool, io->dtype, io->rank, dims, &req->err);
     if (st == RCD_OK)
         memset(ret->data, 0, ret->n * rcd_dtype_size(ret->dtype));
     return st;

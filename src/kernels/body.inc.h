@@ -61,8 +61,8 @@ INLINE vf v_abs(vf x)
 
 #include "functions.inc.h"
 #include "product.inc.h"
-#include "steps.inc.h"
 #include "rows.inc.h"
+#include "steps.inc.h"
 
 static const struct rcd_kernels kernels = {
     .level = KERNELS_LEVEL,

@@ -34,8 +34,7 @@ void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t co
         float *panel = p->data + col * k;
         for (size_t i = 0; i < k; i++) {
             for (size_t j = 0; j < w; j++)
-                panel[i * w + j] =
-                    col + j < n ? b[i * row_stride + (col + j) * col_stride] : 0.0f;
+                panel[i * w + j] = col + j < n ? b[i * row_stride + (col + j) * col_stride] : 0.0f;
         }
     }
 }

@@ -44,7 +44,7 @@ INLINE void tile(const int R, const int NV, size_t k, const float *const *a, con
         case 2:                                                                                    \
             tile(R, 2, k, a, b, ldb, c, at);                                                       \
             break;                                                                                 \
-        TILE_WIDE(R)                                                                               \
+            TILE_WIDE(R)                                                                           \
         }                                                                                          \
         break;
 #if STRIP_VECTORS == 4

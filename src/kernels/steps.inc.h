@@ -9,7 +9,10 @@ INLINE void fill_tiles(float (*buf)[MAX_WIDTH], size_t rows, const float *const 
         memcpy(buf[r], pre[r] + from, w * sizeof(float));
 }
 
-#define TILE_POINTERS(buf) {buf[0], buf[1], buf[2], buf[3], buf[4], buf[5]}
+#define TILE_POINTERS(buf)                                                                         \
+    {                                                                                              \
+        buf[0], buf[1], buf[2], buf[3], buf[4], buf[5]                                             \
+    }
 
 static void lstm_step(const struct rcd_lstm_step *s)
 {
@@ -61,8 +64,8 @@ static void gru_step_linear(const struct rcd_gru_step *s)
                 for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
                     vf z = v_sigmoid(v_load(buf[r] + v));
                     vf reset = v_sigmoid(v_load(buf[r] + RCD_LANES + v));
-                    vf n = v_tanh(
-                        v_fma(reset, v_load(buf[r] + 2 * RCD_LANES + v), v_load(pre_h + v)));
+                    vf n =
+                        v_tanh(v_fma(reset, v_load(buf[r] + 2 * RCD_LANES + v), v_load(pre_h + v)));
                     gru_blend(s->h_out[row + r] + u0 + v, s->h_in[row + r] + u0 + v, z, n,
                               s->hidden - u0 - v);
                 }

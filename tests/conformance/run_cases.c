@@ -64,8 +64,7 @@ static bool load_tensors(struct test *t, size_t set, const char *kind, struct rc
         snprintf(path, sizeof path, "%s/test_data_set_%zu/%s_%zu.pb", t->dir, set, kind, *n);
         if (!read_file(path, &f))
             break;
-        rcd_status st =
-            rcd_onnx_tensor_load(&t->arena, f.data, f.len, &out[*n], &names[*n], &err);
+        rcd_status st = rcd_onnx_tensor_load(&t->arena, f.data, f.len, &out[*n], &names[*n], &err);
         free(f.data);
         if (st != RCD_OK) {
             snprintf(t->why, sizeof t->why, "%s_%zu: %s", kind, *n, err.text);
@@ -233,7 +232,8 @@ static bool run_level(struct test *t, const rcd_plan *p, struct rcd_tensor (*ref
                 ref[s][o].data = rcd_arena_alloc(&t->arena, bytes);
                 memcpy(ref[s][o].data, single[o].data, bytes);
             } else if (ok && single[o].dtype != RCD_BYTES && !equal_bytes(&single[o], &ref[s][o])) {
-                snprintf(t->why, sizeof t->why, "set %zu output %zu: other bits than plain C", s, o);
+                snprintf(t->why, sizeof t->why, "set %zu output %zu: other bits than plain C", s,
+                         o);
                 ok = false;
             }
         }

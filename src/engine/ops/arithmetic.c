@@ -10,7 +10,8 @@
 #define DIV_PLAIN(S, T, U) RCD_INNER2(div_##S, T, T, x / y)
 /* ONNX Mod, fmod = 0: the sign of the divisor (Python's %) */
 #define MOD_SINT(S, T, U)                                                                          \
-    RCD_INNER2(mod_##S, T, T, y == -1 ? 0 : (x % y != 0 && ((x < 0) != (y < 0)) ? x % y + y : x % y))
+    RCD_INNER2(mod_##S, T, T,                                                                      \
+               y == -1 ? 0 : (x % y != 0 && ((x < 0) != (y < 0)) ? x % y + y : x % y))
 #define MOD_UINT(S, T, U) RCD_INNER2(mod_##S, T, T, x % y)
 #define FMOD_SINT(S, T, U) RCD_INNER2(fmod_##S, T, T, y == -1 ? 0 : x % y)
 #define FMOD_UINT(S, T, U) RCD_INNER2(fmod_##S, T, T, x % y)
@@ -18,12 +19,12 @@
 RCD_EACH_NUM(ADD)
 RCD_EACH_NUM(SUB)
 /* products are taken in a type that cannot overflow: 16-bit operands would promote to int */
-RCD_INNER2(mul_I8, int8_t, int8_t, x * y)
-RCD_INNER2(mul_I16, int16_t, int16_t, x * y)
-RCD_INNER2(mul_U8, uint8_t, uint8_t, x * y)
-RCD_INNER2(mul_U16, uint16_t, uint16_t, (unsigned)x * y)
-RCD_INNER2(mul_I32, int32_t, int32_t, (uint32_t)x * (uint32_t)y)
-RCD_INNER2(mul_I64, int64_t, int64_t, (uint64_t)x * (uint64_t)y)
+RCD_INNER2(mul_I8, int8_t, int8_t, x *y)
+RCD_INNER2(mul_I16, int16_t, int16_t, x *y)
+RCD_INNER2(mul_U8, uint8_t, uint8_t, x *y)
+RCD_INNER2(mul_U16, uint16_t, uint16_t, (unsigned)x *y)
+RCD_INNER2(mul_I32, int32_t, int32_t, (uint32_t)x *(uint32_t)y)
+RCD_INNER2(mul_I64, int64_t, int64_t, (uint64_t)x *(uint64_t)y)
 RCD_INNER2(mul_U32, uint32_t, uint32_t, x *y)
 RCD_INNER2(mul_U64, uint64_t, uint64_t, x *y)
 RCD_INNER2(mul_F32, float, float, x *y)
@@ -39,7 +40,7 @@ RCD_INNER2(fmod_F32, float, float, fmodf(x, y))
 RCD_INNER2(fmod_F64, double, double, fmod(x, y))
 RCD_INNER2(prelu_F32, float, float, x < 0.0f ? x * y : x)
 RCD_INNER2(prelu_F64, double, double, x < 0.0 ? x * y : x)
-RCD_INNER2(and_BOOL, uint8_t, uint8_t, x & y)
+RCD_INNER2(and_BOOL, uint8_t, uint8_t, x &y)
 RCD_INNER2(or_BOOL, uint8_t, uint8_t, x | y)
 RCD_INNER2(xor_BOOL, uint8_t, uint8_t, x ^ y)
 
@@ -74,8 +75,8 @@ static rcd__inner2 *const fmod_table[RCD_DTYPE_MAX] = {
     RCD_EACH_NUM(ENTRY)
 #undef NAME
 };
-static rcd__inner2 *const prelu_table[RCD_DTYPE_MAX] = {[RCD_F32] = prelu_F32,
-                                                        [RCD_F64] = prelu_F64};
+static rcd__inner2 *const prelu_table[RCD_DTYPE_MAX] = {
+    [RCD_F32] = prelu_F32, [RCD_F64] = prelu_F64};
 static rcd__inner2 *const and_table[RCD_DTYPE_MAX] = {[RCD_BOOL] = and_BOOL};
 static rcd__inner2 *const or_table[RCD_DTYPE_MAX] = {[RCD_BOOL] = or_BOOL};
 static rcd__inner2 *const xor_table[RCD_DTYPE_MAX] = {[RCD_BOOL] = xor_BOOL};

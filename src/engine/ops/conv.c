@@ -28,7 +28,7 @@ struct geometry {
 };
 
 static void pack_group(const struct rcd_tensor *w, size_t group, size_t out_per,
-                             struct rcd_packed *p)
+                       struct rcd_packed *p)
 {
     size_t field = w->n / (size_t)w->dims[0];
     rcd_pack(p, (const float *)w->data + group * out_per * field, 1, field, field, out_per, PANEL);
@@ -143,8 +143,9 @@ static rcd_status one_dim(const struct rcd_call *c, size_t r, const struct state
     }
     int64_t room = g->in[d] + g->pad[d] + end - reach;
     if (room < 0)
-        return rcd__fail(c, r, RCD_EINVAL, "spatial dim %d: %lld elements are fewer than the kernel's %lld",
-                         d, (long long)(g->in[d] + g->pad[d] + end), (long long)reach);
+        return rcd__fail(c, r, RCD_EINVAL,
+                         "spatial dim %d: %lld elements are fewer than the kernel's %lld", d,
+                         (long long)(g->in[d] + g->pad[d] + end), (long long)reach);
     g->out[d] = room / g->stride[d] + 1;
     g->positions *= (size_t)g->out[d];
     return RCD_OK;
@@ -192,8 +193,8 @@ static rcd_status measure(const struct rcd_call *c, size_t r, struct geometry *g
 /* The receptive field of output position `at`: f32[in_per][kernel...], zeros outside. */
 static void field_row(const struct geometry *g, const float *x, size_t at, float *row)
 {
-    int64_t o[SPATIAL] = {(int64_t)at / (g->out[1] * g->out[2]), (int64_t)at / g->out[2] % g->out[1],
-                          (int64_t)at % g->out[2]};
+    int64_t o[SPATIAL] = {(int64_t)at / (g->out[1] * g->out[2]),
+                          (int64_t)at / g->out[2] % g->out[1], (int64_t)at % g->out[2]};
     for (size_t ch = 0; ch < g->in_per; ch++, x += g->in[0] * g->in[1] * g->in[2]) {
         for (int64_t i = 0; i < g->kernel[0]; i++) {
             int64_t a = o[0] * g->stride[0] + i * g->dilation[0] - g->pad[0];
@@ -201,8 +202,8 @@ static void field_row(const struct geometry *g, const float *x, size_t at, float
                 int64_t b = o[1] * g->stride[1] + j * g->dilation[1] - g->pad[1];
                 for (int64_t l = 0; l < g->kernel[2]; l++) {
                     int64_t d = o[2] * g->stride[2] + l * g->dilation[2] - g->pad[2];
-                    bool in = a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1] && d >= 0 &&
-                              d < g->in[2];
+                    bool in =
+                        a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1] && d >= 0 && d < g->in[2];
                     *row++ = in ? x[(a * g->in[1] + b) * g->in[2] + d] : 0.0f;
                 }
             }

@@ -138,7 +138,7 @@ static double number(const struct rcd_tensor *t)
     case RCD_##S:                                                                                  \
         for (int64_t i = 0; i < n; i++)                                                            \
             ((T *)out->data)[i] =                                                                  \
-                (T)((U) * (const T *)t[0]->data + (U)((U)i * (U) * (const T *)t[2]->data));         \
+                (T)((U) * (const T *)t[0]->data + (U)((U)i * (U) * (const T *)t[2]->data));        \
         break;
 
 static rcd_status run_range(struct rcd_call *c, size_t r)

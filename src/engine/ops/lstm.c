@@ -123,5 +123,6 @@ static rcd_status check(struct rcd_check *k)
     return st == RCD_OK ? rcd__cell_pack(k, s) : st;
 }
 
-static const struct rcd_op ops[] = {{.name = "LSTM", .since = 7, .check = check, .run_all = rcd__cell_run}};
+static const struct rcd_op ops[] = {
+    {.name = "LSTM", .since = 7, .check = check, .run_all = rcd__cell_run}};
 RCD_OP_LIST(lstm, ops);

@@ -47,9 +47,9 @@ struct matrix {
             for (size_t j = 0; j < b->cols; j++) {                                                 \
                 U sum = 0;                                                                         \
                 for (size_t x = 0; x < a->cols; x++)                                               \
-                    sum = (U)(sum + (U)((U)((const T *)a->data)[i * a->row_step + x * a->col_step] * \
-                                        (U)((const T *)b->data)[x * b->row_step +                  \
-                                                                j * b->col_step]));                \
+                    sum = (U)(sum +                                                                \
+                              (U)((U)((const T *)a->data)[i * a->row_step + x * a->col_step] *     \
+                                  (U)((const T *)b->data)[x * b->row_step + j * b->col_step]));    \
                 ((T *)c)[i * b->cols + j] = (T)sum;                                                \
             }                                                                                      \
         }                                                                                          \
@@ -325,8 +325,8 @@ static rcd_status gemm_out(const struct rcd_call *c, size_t r, const struct stat
 {
     const struct rcd_tensor *a = rcd__in(c, 0, r), *b = rcd__in(c, 1, r);
     char ta[128], tb[128];
-    bool fits = a->rank == 2 && b->rank == 2 &&
-                a->dims[s->trans_a ? 0 : 1] == b->dims[s->trans_b ? 1 : 0];
+    bool fits =
+        a->rank == 2 && b->rank == 2 && a->dims[s->trans_a ? 0 : 1] == b->dims[s->trans_b ? 1 : 0];
     if (!fits)
         return rcd__fail(c, r, RCD_EINVAL, "shapes %s and %s do not multiply",
                          rcd_shape_text(ta, sizeof ta, a->rank, a->dims),

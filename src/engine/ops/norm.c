@@ -57,10 +57,10 @@ static rcd_status run_layer(struct rcd_call *c, size_t r)
     if (st != RCD_OK || out == NULL)
         return st;
     for (size_t i = 0; i < rows; i++)
-        c->kern->layer_norm(n, (const float *)x->data + i * n, scale->data,
-                            bias != NULL ? bias->data : NULL, s->epsilon, (float *)out->data + i * n,
-                            mean != NULL ? (float *)mean->data + i : NULL,
-                            inv != NULL ? (float *)inv->data + i : NULL);
+        c->kern->layer_norm(
+            n, (const float *)x->data + i * n, scale->data, bias != NULL ? bias->data : NULL,
+            s->epsilon, (float *)out->data + i * n, mean != NULL ? (float *)mean->data + i : NULL,
+            inv != NULL ? (float *)inv->data + i : NULL);
     return RCD_OK;
 }
 

@@ -80,12 +80,18 @@ void rcd__loop2(const struct rcd_bcast *b, const struct rcd_tensor *x, const str
 
 /** X(dtype suffix, C type, type for wrapping arithmetic) over integer and float types. */
 #define RCD_EACH_SINT(X)                                                                           \
-    X(I8, int8_t, uint8_t) X(I16, int16_t, uint16_t) X(I32, int32_t, uint32_t)                     \
+    X(I8, int8_t, uint8_t)                                                                         \
+    X(I16, int16_t, uint16_t)                                                                      \
+    X(I32, int32_t, uint32_t)                                                                      \
     X(I64, int64_t, uint64_t)
 #define RCD_EACH_UINT(X)                                                                           \
-    X(U8, uint8_t, uint8_t) X(U16, uint16_t, uint16_t) X(U32, uint32_t, uint32_t)                  \
+    X(U8, uint8_t, uint8_t)                                                                        \
+    X(U16, uint16_t, uint16_t)                                                                     \
+    X(U32, uint32_t, uint32_t)                                                                     \
     X(U64, uint64_t, uint64_t)
-#define RCD_EACH_FLOAT(X) X(F32, float, float) X(F64, double, double)
+#define RCD_EACH_FLOAT(X)                                                                          \
+    X(F32, float, float)                                                                           \
+    X(F64, double, double)
 #define RCD_EACH_NUM(X) RCD_EACH_SINT(X) RCD_EACH_UINT(X) RCD_EACH_FLOAT(X)
 
 /** Output 0 with the shape of input 0, type t. */

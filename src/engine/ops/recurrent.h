@@ -35,7 +35,7 @@ struct rcd_cell_step {
     float *const *pre; /* projection rows: f32[gates * padded hidden]; may be overwritten */
     const float *const *h_in;
     float *const *h_out;
-    float *const *c; /* LSTM: updated in place */
+    float *const *c;   /* LSTM: updated in place */
     float *const *tmp; /* spec->tmp_floats floats for each sequence */
     float **aux[2];    /* room for row pointers */
 };
@@ -44,7 +44,7 @@ struct rcd_cell_spec {
     size_t gates, n_acts;
     size_t hidden, padded; /* padded to 16 */
     int n_dirs;
-    bool reverse; /* direction = "reverse" */
+    bool reverse;     /* direction = "reverse" */
     bool batch_first; /* layout = 1 */
     bool has_clip, input_forget, linear_before_reset;
     bool plain; /* default activations, no clip, no extras: the fused kernels */

@@ -13,15 +13,15 @@
 enum { CHUNK_ROWS = 256 }; /* rows of one projection: with 4 x 256 gates some 1 MiB, about one L2 */
 
 struct lane {
-    const float *x;  /* row of time 0 */
-    size_t x_step;   /* floats between time steps */
+    const float *x;    /* row of time 0 */
+    size_t x_step;     /* floats between time steps */
     size_t len, steps; /* valid steps; steps of the tensor */
-    float *y;        /* NULL when Y is not wanted */
+    float *y;          /* NULL when Y is not wanted */
     size_t y_step;
     const float *h;  /* current hidden state */
     float *h_buf[2]; /* where it goes when there is no Y */
     float *c;
-    float *yh, *yc;  /* final states; yh NULL when not wanted */
+    float *yh, *yc; /* final states; yh NULL when not wanted */
 };
 
 struct layer {
@@ -200,9 +200,8 @@ static void one_step(const struct walk *w, size_t n, size_t t, float *const *pre
     for (size_t i = 0; i < n; i++) {
         struct lane *ln = &w->l->lanes[i];
         w->h_in[i] = ln->h;
-        w->h_out[i] = ln->y != NULL
-                          ? ln->y + (w->backward ? ln->len - 1 - t : t) * ln->y_step
-                          : ln->h_buf[t & 1];
+        w->h_out[i] = ln->y != NULL ? ln->y + (w->backward ? ln->len - 1 - t : t) * ln->y_step
+                                    : ln->h_buf[t & 1];
         w->c[i] = ln->c;
         ln->h = w->h_out[i];
     }

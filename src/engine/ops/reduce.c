@@ -142,7 +142,7 @@ static int64_t advance(int n, const int64_t *dims, const int64_t *step, int64_t 
                 acc = (A)(acc * (A)v);                                                             \
                 break;                                                                             \
             case L1:                                                                               \
-                acc = (A)(acc + MAGNITUDE_##S((A)v, v));                                     \
+                acc = (A)(acc + MAGNITUDE_##S((A)v, v));                                           \
                 break;                                                                             \
             case L2:                                                                               \
             case SUM_SQUARE:                                                                       \
@@ -156,7 +156,7 @@ static int64_t advance(int n, const int64_t *dims, const int64_t *step, int64_t 
     }
 /* integers are summed modulo 2^64 and cut to their width at the end */
 #define FINISH_INT(S, T, U)                                                                        \
-    static T finish_##S(enum kind kind, uint64_t acc, size_t n)                                     \
+    static T finish_##S(enum kind kind, uint64_t acc, size_t n)                                    \
     {                                                                                              \
         return kind == MEAN && n > 0 ? (T)((T)acc / (T)n) : (T)acc;                                \
     }
@@ -170,12 +170,15 @@ FINISH_INT(I64, int64_t, uint64_t)
 FINISH_INT(U64, uint64_t, uint64_t)
 static double finish_F64(enum kind kind, double acc, size_t n)
 {
-    return kind == MEAN ? acc / (double)n : kind == L2 ? sqrt(acc) : kind == LOG_SUM ? log(acc) : acc;
+    return kind == MEAN      ? acc / (double)n
+           : kind == L2      ? sqrt(acc)
+           : kind == LOG_SUM ? log(acc)
+                             : acc;
 }
 static float finish_F32(enum kind kind, float acc, size_t n)
 {
-    return kind == MEAN ? acc / (float)n
-           : kind == L2 ? sqrtf(acc)
+    return kind == MEAN      ? acc / (float)n
+           : kind == L2      ? sqrtf(acc)
            : kind == LOG_SUM ? (float)log((double)acc)
                              : acc;
 }
@@ -314,10 +317,13 @@ static rcd_status run(struct rcd_call *c, size_t r)
     return st;
 }
 
-#define ROW(n) {.name = n, .since = 1, .check = check, .run = run}
+#define ROW(n)                                                                                     \
+    {                                                                                              \
+        .name = n, .since = 1, .check = check, .run = run                                          \
+    }
 static const struct rcd_op ops[] = {
-    ROW("ReduceSum"),       ROW("ReduceMean"),   ROW("ReduceMax"),      ROW("ReduceMin"),
-    ROW("ReduceProd"),      ROW("ReduceL1"),     ROW("ReduceL2"),       ROW("ReduceSumSquare"),
-    ROW("ReduceLogSum"),    ROW("ReduceLogSumExp"),
+    ROW("ReduceSum"),    ROW("ReduceMean"),      ROW("ReduceMax"), ROW("ReduceMin"),
+    ROW("ReduceProd"),   ROW("ReduceL1"),        ROW("ReduceL2"),  ROW("ReduceSumSquare"),
+    ROW("ReduceLogSum"), ROW("ReduceLogSumExp"),
 };
 RCD_OP_LIST(reduce, ops);

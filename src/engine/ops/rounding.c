@@ -34,8 +34,9 @@ static const struct {
     enum kind kind;
     unsigned types;
 } rows[] = {
-    {"Floor", FLOOR, RCD_TS_FLOAT}, {"Ceil", CEIL, RCD_TS_FLOAT},   {"Round", ROUND, RCD_TS_FLOAT},
-    {"Sign", SIGN, RCD_TS_NUM},     {"IsNaN", IS_NAN, RCD_TS_FLOAT}, {"IsInf", IS_INF, RCD_TS_FLOAT},
+    {"Floor", FLOOR, RCD_TS_FLOAT},  {"Ceil", CEIL, RCD_TS_FLOAT},
+    {"Round", ROUND, RCD_TS_FLOAT},  {"Sign", SIGN, RCD_TS_NUM},
+    {"IsNaN", IS_NAN, RCD_TS_FLOAT}, {"IsInf", IS_INF, RCD_TS_FLOAT},
 };
 
 static rcd_status check(struct rcd_check *k)

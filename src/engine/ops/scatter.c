@@ -92,7 +92,7 @@ static rcd_status check_gather_nd(struct rcd_check *k)
         for (size_t i = 0; i < n; i++) {                                                           \
             T a = ((T *)to)[i], b = ((const T *)from)[i];                                          \
             ((T *)to)[i] = how == ADD   ? (T)((U)a + (U)b)                                         \
-                           : how == MUL ? (T)(PRODUCT_##S(a) * PRODUCT_##S(b))                                   \
+                           : how == MUL ? (T)(PRODUCT_##S(a) * PRODUCT_##S(b))                     \
                            : how == MIN ? (b < a || b != b ? b : a)                                \
                                         : (b > a || b != b ? b : a);                               \
         }                                                                                          \

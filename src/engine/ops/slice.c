@@ -26,8 +26,8 @@ static rcd_status check(struct rcd_check *k)
             st = rcd__attr_ints(k, "ends", &s->ends, &n_ends);
         if (st == RCD_OK)
             st = rcd__attr_ints(k, "axes", &s->axes, &s->n_axes);
-        if (st == RCD_OK && (s->starts == NULL || n_ends != s->n ||
-                             (s->axes != NULL && s->n_axes != s->n)))
+        if (st == RCD_OK &&
+            (s->starts == NULL || n_ends != s->n || (s->axes != NULL && s->n_axes != s->n)))
             return rcd__refuse(k, "starts, ends and axes must have equal lengths");
     }
     if (st == RCD_OK)

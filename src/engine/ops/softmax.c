@@ -99,8 +99,9 @@ static rcd_status run(struct rcd_call *c, size_t r)
     if (st != RCD_OK || out == NULL || out->n == 0)
         return st;
     size_t outer = rcd__span(x->dims, 0, axis);
-    size_t n = x->rank == 0 ? 1 : s->flatten ? rcd__span(x->dims, axis, x->rank)
-                                             : (size_t)x->dims[axis];
+    size_t n = x->rank == 0 ? 1
+               : s->flatten ? rcd__span(x->dims, axis, x->rank)
+                            : (size_t)x->dims[axis];
     size_t inner = out->n / (outer * n);
     if (x->dtype == RCD_F64) {
         for (size_t i = 0; i < outer * inner; i++) {

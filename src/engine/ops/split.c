@@ -52,7 +52,9 @@ static rcd_status run(struct rcd_call *c, size_t r)
     size_t elem = rcd_dtype_size(x->dtype), outer = rcd__span(x->dims, 0, axis);
     size_t inner = rcd__span(x->dims, axis + 1, x->rank) * elem;
     for (size_t i = 0; i < parts; i++) {
-        int64_t size = sizes != NULL ? rcd__int_at(sizes, i) : s->sizes != NULL ? s->sizes[i] : even;
+        int64_t size = sizes != NULL      ? rcd__int_at(sizes, i)
+                       : s->sizes != NULL ? s->sizes[i]
+                                          : even;
         if (sizes == NULL && s->sizes == NULL && size > left)
             size = left;
         if (size < 0 || size > left || (i + 1 == parts && size != left))

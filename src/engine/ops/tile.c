@@ -30,8 +30,8 @@ static rcd_status run_expand(struct rcd_call *c, size_t r)
     rcd_status st = rcd__broadcast(c, r, 2, t, &b);
     if (st != RCD_OK)
         return st;
-    bool same = b.out_rank == x->rank && memcmp(b.out_dims, x->dims,
-                                                (size_t)x->rank * sizeof x->dims[0]) == 0;
+    bool same = b.out_rank == x->rank &&
+                memcmp(b.out_dims, x->dims, (size_t)x->rank * sizeof x->dims[0]) == 0;
     if (same)
         return rcd__alias_out(c, 0, r, x, x->rank, x->dims);
     struct rcd_tensor *out = NULL;

@@ -43,7 +43,8 @@ static void product(const struct rcd_kernels *k, size_t rows, const float *a, si
     k->gemm(&g);
     for (size_t r = 0; r < rows; r++) {
         for (size_t i = 0; i < GUARD; i++)
-            cr_assert(cr[r][b->n + i] == sentinel, "row %zu written past its end on %s", r, k->name);
+            cr_assert(cr[r][b->n + i] == sentinel, "row %zu written past its end on %s", r,
+                      k->name);
     }
 }
 
@@ -71,8 +72,8 @@ static void check_product(size_t rows, size_t k, size_t n, uint32_t seed)
         if (kern == NULL)
             continue;
         product(kern, rows, a, k, &p, bias, false, out);
-        cr_assert(memcmp(ref, out, out_floats * sizeof *out) == 0, "%s differs from c at %zu x %zu x %zu",
-                  kern->name, rows, k, n);
+        cr_assert(memcmp(ref, out, out_floats * sizeof *out) == 0,
+                  "%s differs from c at %zu x %zu x %zu", kern->name, rows, k, n);
         for (size_t r = 0; r < rows; r++) {
             product(kern, 1, a + r * k, k, &p, bias, false, out);
             cr_assert(memcmp(ref + r * (n + GUARD), out, n * sizeof *out) == 0,
@@ -191,8 +192,7 @@ static double slow_unit(enum cell cell, const struct step *s, const float *w, si
     } else {
         double sum = g[2];
         for (size_t j = 0; j < h; j++) {
-            double gate =
-                (double)s->pre[r * gates * s->padded + j / 16 * gates * 16 + 16 + j % 16];
+            double gate = (double)s->pre[r * gates * s->padded + j / 16 * gates * 16 + 16 + j % 16];
             for (size_t i = 0; i < h; i++)
                 gate += (double)w[(h + j) * h + i] * (double)s->h[r * h + i];
             sum += (double)w[(2 * h + u) * h + j] * sigmoid(gate) * (double)s->h[r * h + j];
