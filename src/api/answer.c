@@ -14,17 +14,19 @@ void rcd__answer(rcd_http_req *req, int status, struct rcd_buf *body)
     rcd_http_respond(req, status, "application/json", NULL, 0, body);
 }
 
+/* jansson's sink: straight into the answer's buffer. */
+static int append(const char *bytes, size_t len, void *buf)
+{
+    return rcd_buf_append(buf, bytes, len) == RCD_OK ? 0 : -1;
+}
+
 void rcd__answer_json(rcd_http_req *req, int status, json_t *tree)
 {
     struct rcd_buf body;
     rcd_buf_init(&body, RCD__ANSWER_MAX);
-    char *text = tree != NULL ? json_dumps(tree, JSON_COMPACT) : NULL;
-    json_decref(tree);
-    if (text == NULL)
+    if (tree == NULL || json_dump_callback(tree, append, &body, JSON_COMPACT) != 0)
         body.failed = true;
-    else
-        (void)rcd_buf_puts(&body, text);
-    free(text);
+    json_decref(tree);
     rcd__answer(req, status, &body);
 }
 
@@ -45,15 +47,13 @@ rcd_status rcd__body_object(const rcd_http_req *req, json_t **ret, struct rcd_er
     const char *body = rcd_http_body(req, &len);
     json_error_t why;
     *ret = NULL;
-    json_t *tree = len == 0 ? json_object()
-                            : json_loadb(body, len, JSON_REJECT_DUPLICATES, &why);
+    json_t *tree = len == 0 ? json_object() : json_loadb(body, len, JSON_REJECT_DUPLICATES, &why);
     if (tree == NULL && len == 0)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the request");
     if (tree == NULL) {
         char quoted[JSON_ERROR_TEXT_LENGTH];
         rcd_quote(quoted, sizeof(quoted), why.text, strlen(why.text));
-        return rcd_fail(err, RCD_EINVAL, "the body is not JSON: byte %d: %s", why.position,
-                        quoted);
+        return rcd_fail(err, RCD_EINVAL, "the body is not JSON: byte %d: %s", why.position, quoted);
     }
     if (!json_is_object(tree)) {
         json_decref(tree);

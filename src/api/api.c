@@ -6,14 +6,18 @@
 /* With and without a version. */
 #define MODEL(method, rest, handler, flags)                                                        \
     {method, "/v2/models/{model}" rest, handler, flags},                                           \
-        {method, "/v2/models/{model}/versions/{version}" rest, handler, flags}
+    {                                                                                              \
+        method, "/v2/models/{model}/versions/{version}" rest, handler, flags                       \
+    }
 
 #define SHARED_MEMORY(kind)                                                                        \
     {"GET", "/v2/" kind "sharedmemory/status", rcd__shm_status, 0},                                \
         {"GET", "/v2/" kind "sharedmemory/region/{region}/status", rcd__shm_status, 0},            \
         {"POST", "/v2/" kind "sharedmemory/region/{region}/register", rcd__shm_refuse, 0},         \
         {"POST", "/v2/" kind "sharedmemory/region/{region}/unregister", rcd__shm_refuse, 0},       \
-        {"POST", "/v2/" kind "sharedmemory/unregister", rcd__shm_refuse, 0}
+    {                                                                                              \
+        "POST", "/v2/" kind "sharedmemory/unregister", rcd__shm_refuse, 0                          \
+    }
 
 static const struct rcd_route routes[] = {
     {"GET", "/v2/health/live", rcd__live, 0},

@@ -29,8 +29,8 @@ void rcd__model_ready(void *ctx, rcd_http_req *req)
     rcd_version *v = NULL;
     struct rcd_error err = {.code = RCD_OK};
     const char *name = rcd_http_segment(req, "model");
-    rcd_status st = rcd_registry_get(api->opts.registry, name, rcd_http_segment(req, "version"),
-                                     &v, &err);
+    rcd_status st =
+        rcd_registry_get(api->opts.registry, name, rcd_http_segment(req, "version"), &v, &err);
     if (st == RCD_OK) {
         rcd_version_unref(v);
     } else if (st != RCD_EUNAVAILABLE) {

@@ -85,8 +85,7 @@ static void job_done(struct rcd_job *job)
         headers[n++] = (struct rcd_http_header){"Inference-Header-Content-Length", length};
     }
     if (x->coding_out != RCD_CODING_IDENTITY)
-        headers[n++] =
-            (struct rcd_http_header){"Content-Encoding", rcd_coding_name(x->coding_out)};
+        headers[n++] = (struct rcd_http_header){"Content-Encoding", rcd_coding_name(x->coding_out)};
     rcd_http_respond(x->req, 200, blobs ? "application/octet-stream" : "application/json", headers,
                      n, &x->out);
     job_free(x);

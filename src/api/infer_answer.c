@@ -14,8 +14,8 @@ static rcd_status classify(struct rcd__infer *x, const struct rcd__asked *a,
     struct rcd_tensor *best = rcd_arena_calloc(&x->arena, 1, sizeof(*best));
     if (best == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the classification");
-    rcd_status st = rcd_wire_classify(&x->arena, r->tensor, a->classification, labels, n_labels,
-                                      best, err);
+    rcd_status st =
+        rcd_wire_classify(&x->arena, r->tensor, a->classification, labels, n_labels, best, err);
     if (st != RCD_OK)
         return rcd_error_prefix(err, st, "output '%s': ", r->name);
     r->tensor = best;
@@ -44,15 +44,13 @@ rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
 {
     size_t n_out = 0;
     const struct rcd_io *io = rcd_plan_outputs(rcd_version_plan(x->version), &n_out);
-    struct rcd_wire_result *results =
-        rcd_arena_calloc(&x->arena, x->n_asked + 1, sizeof(*results));
+    struct rcd_wire_result *results = rcd_arena_calloc(&x->arena, x->n_asked + 1, sizeof(*results));
     if (results == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the answer");
     for (size_t i = 0; i < x->n_asked; i++) {
         const struct rcd__asked *a = &x->asked[i];
-        results[i] = (struct rcd_wire_result){.name = io[a->index].name,
-                                              .tensor = &x->job.infer.out[a->index],
-                                              .binary = a->binary};
+        results[i] = (struct rcd_wire_result){
+            .name = io[a->index].name, .tensor = &x->job.infer.out[a->index], .binary = a->binary};
         rcd_status st = a->classification > 0 ? classify(x, a, &results[i], err) : RCD_OK;
         if (st != RCD_OK)
             return st;

@@ -24,8 +24,8 @@ static rcd_status unknown(const struct rcd__infer *x, const char *what, const ch
     size_t len = 0;
     known[0] = '\0';
     for (size_t i = 0; i < n && len < sizeof(known) - 1; i++) {
-        int more = snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ",
-                            io[i].name);
+        int more =
+            snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ", io[i].name);
         len += more > 0 ? (size_t)more : 0;
     }
     return rcd_fail(err, RCD_EINVAL, "model '%s' has no %s '%s'; it has: %s",

@@ -36,8 +36,9 @@ static rcd_status take(struct switches *s, const char *key, const json_t *value,
             return RCD_OK;
         return rcd_fail(err, RCD_EUNSUPPORTED, "'log_format' can only be \"default\"");
     }
-    bool *at = strcmp(key, "log_info") == 0 ? &s->info
-               : strcmp(key, "log_warning") == 0 ? &s->warning : NULL;
+    bool *at = strcmp(key, "log_info") == 0      ? &s->info
+               : strcmp(key, "log_warning") == 0 ? &s->warning
+                                                 : NULL;
     if (at == NULL && strcmp(key, "log_error") != 0) {
         char quoted[80];
         return rcd_fail(err, RCD_EINVAL, "setting '%s' is not known",
@@ -64,7 +65,8 @@ void rcd__logging_set(void *ctx, rcd_http_req *req)
     rcd_status st = rcd__body_object(req, &body, &err);
     const char *key;
     json_t *value;
-    json_object_foreach(body, key, value) {
+    json_object_foreach(body, key, value)
+    {
         if (st == RCD_OK && !json_is_null(value))
             st = take(&s, key, value, &err);
     }

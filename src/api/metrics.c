@@ -57,8 +57,7 @@ static void put_http(rcd_api *api, struct rcd_prom *p)
     }
     if (api->http != NULL) {
         rcd_prom_family(p, "recurd_http_connections", "gauge", "Open HTTP connections.");
-        rcd_prom_sample_u64(p, "recurd_http_connections", NULL, 0,
-                            rcd_http_connections(api->http));
+        rcd_prom_sample_u64(p, "recurd_http_connections", NULL, 0, rcd_http_connections(api->http));
         rcd_prom_family(p, "recurd_http_active_requests", "gauge",
                         "HTTP requests that are not answered yet.");
         rcd_prom_sample_u64(p, "recurd_http_active_requests", NULL, 0, rcd_http_active(api->http));

@@ -63,7 +63,8 @@ static rcd_status read_body(struct control *c, struct rcd_error *err)
     const char *key;
     json_t *value;
     char quoted[80];
-    json_object_foreach(c->body, key, value) {
+    json_object_foreach(c->body, key, value)
+    {
         if (strcmp(key, "parameters") != 0)
             return rcd_fail(err, RCD_EINVAL, "'%s' is not known (known: parameters)",
                             rcd_quote(quoted, sizeof(quoted), key, strlen(key)));
@@ -74,11 +75,12 @@ static rcd_status read_body(struct control *c, struct rcd_error *err)
     c->files = rcd_arena_calloc(&c->arena, json_object_size(params) + 1, sizeof(*c->files));
     if (c->files == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the list of files");
-    json_object_foreach(params, key, value) {
+    json_object_foreach(params, key, value)
+    {
         st = c->unload ? read_unload(key, value, err) : read_load(c, key, value, err);
         if (st != RCD_OK)
-            return rcd_error_prefix(err, st, "parameter '%s': ",
-                                    rcd_quote(quoted, sizeof(quoted), key, strlen(key)));
+            return rcd_error_prefix(
+                err, st, "parameter '%s': ", rcd_quote(quoted, sizeof(quoted), key, strlen(key)));
     }
     if (c->n_files > 0 && c->config == NULL)
         return rcd_fail(err, RCD_EINVAL, "files need the parameter 'config' beside them");
@@ -90,9 +92,9 @@ static void run(uv_work_t *work)
 {
     struct control *c = work->data;
     rcd_registry *r = c->api->opts.registry;
-    c->err.code = c->unload ? rcd_registry_unload(r, c->model, &c->err)
-                            : rcd_registry_load(r, c->model, c->config, c->files, c->n_files,
-                                                &c->err);
+    c->err.code = c->unload
+                      ? rcd_registry_unload(r, c->model, &c->err)
+                      : rcd_registry_load(r, c->model, c->config, c->files, c->n_files, &c->err);
 }
 
 static void after(uv_work_t *work, int status)

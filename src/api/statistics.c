@@ -17,13 +17,12 @@ static void put_batches(struct rcd_buf *b, const struct rcd_queue_stats *s)
         const struct rcd_batch_stats *r = &s->batches[i];
         if (r->count == 0)
             continue;
-        (void)rcd_buf_printf(b,
-                             "%s{\"batch_size\":%zu,\"compute_input\":{\"count\":%" PRIu64
-                             ",\"ns\":%" PRIu64 "},\"compute_infer\":{\"count\":%" PRIu64
-                             ",\"ns\":%" PRIu64 "},\"compute_output\":{\"count\":%" PRIu64
-                             ",\"ns\":%" PRIu64 "}}",
-                             sep, i + 1, r->count, r->input_ns, r->count, r->infer_ns, r->count,
-                             r->output_ns);
+        (void)rcd_buf_printf(
+            b,
+            "%s{\"batch_size\":%zu,\"compute_input\":{\"count\":%" PRIu64 ",\"ns\":%" PRIu64
+            "},\"compute_infer\":{\"count\":%" PRIu64 ",\"ns\":%" PRIu64
+            "},\"compute_output\":{\"count\":%" PRIu64 ",\"ns\":%" PRIu64 "}}",
+            sep, i + 1, r->count, r->input_ns, r->count, r->infer_ns, r->count, r->output_ns);
         sep = ",";
     }
 }

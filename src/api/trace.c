@@ -64,8 +64,9 @@ static rcd_status take(struct rcd__trace_settings *t, const char *key, const jso
     rcd_status st = RCD_OK;
     if (strcmp(key, "trace_level") == 0) {
         if (!is_off(value))
-            st = rcd_fail(err, RCD_EUNSUPPORTED, "recurd writes no traces: trace_level must be "
-                                                 "[\"OFF\"]");
+            st = rcd_fail(err, RCD_EUNSUPPORTED,
+                          "recurd writes no traces: trace_level must be "
+                          "[\"OFF\"]");
     } else if (strcmp(key, "trace_rate") == 0) {
         st = number(key, value, 0, &n, err);
         t->rate = (uint64_t)n;
@@ -103,7 +104,8 @@ void rcd__trace_set(void *ctx, rcd_http_req *req)
     rcd_status st = rcd__body_object(req, &body, &err);
     const char *key;
     json_t *value;
-    json_object_foreach(body, key, value) {
+    json_object_foreach(body, key, value)
+    {
         if (st != RCD_OK || json_is_null(value))
             continue;
         st = take(&t, key, value, &err);

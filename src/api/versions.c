@@ -34,8 +34,8 @@ rcd_status rcd__versions_ready(rcd_api *api, const char *model, struct rcd_arena
         if (model != NULL && strcmp(model, rows[i].name) != 0)
             continue;
         /* May have been unloaded since the index was made. */
-        if (rcd_registry_get(api->opts.registry, rows[i].name, rows[i].version, &list[n],
-                             NULL) == RCD_OK)
+        if (rcd_registry_get(api->opts.registry, rows[i].name, rows[i].version, &list[n], NULL) ==
+            RCD_OK)
             n++;
     }
     *ret = list;

@@ -83,7 +83,7 @@ RCD_MUST_CHECK rcd_status rcd__text_name(struct rcd__scan *s, const struct rcd__
                                          const char *what, const char **ret);
 /** RCD_EINVAL when the name is there already. `what`: "input" ... */
 RCD_MUST_CHECK rcd_status rcd__wire_names_add(struct rcd__scan *s, struct rcd__names *names,
-                                         const char *name, const char *what);
+                                              const char *name, const char *what);
 /** Room for one more element in an array of the arena; `*array` moves when it grows. */
 RCD_MUST_CHECK rcd_status rcd__scan_grow(struct rcd__scan *s, void **array, size_t n, size_t *cap,
                                          size_t elt_bytes);

@@ -208,7 +208,7 @@ static uint64_t hash(const char *name) /* FNV-1a */
 }
 
 rcd_status rcd__wire_names_add(struct rcd__scan *s, struct rcd__names *names, const char *name,
-                          const char *what)
+                               const char *what)
 {
     uint64_t h = hash(name);
     for (size_t i = 0; i < names->n; i++) {
