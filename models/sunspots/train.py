@@ -17,7 +17,8 @@ SCALE = 100.0  # brings sunspot numbers to about 1
 LAYERS, HIDDEN, DROPOUT = 1, 48, 0.2
 WINDOW, WARM_UP = 264, 48  # months a training sequence has, months of it without loss
 CONTEXT = 264  # months that precede a forecast when it is measured
-BATCH, UPDATES, EPOCHS, PATIENCE = 32, 20, 80, 20  # an epoch is so many updates
+STRETCH = 0.5  # training sequences are multiplied by exp(-STRETCH..STRETCH): cycles differ in height
+BATCH, UPDATES, EPOCHS, PATIENCE = 16, 20, 40, 40  # an epoch is so many updates
 LEARNING_RATE, WEIGHT_DECAY, CLIP = 3e-3, 0.01, 1.0
 VALIDATION, TEST = 0.1, 0.2  # parts of the series, at its end
 
@@ -89,8 +90,9 @@ def train(model, series, training, validation):
         total = 0
         for _ in range(UPDATES):
             starts = torch.randint(training - WINDOW - HORIZON, (BATCH, 1))
-            past = series[starts + torch.arange(WINDOW)].unsqueeze(2)
-            future = series[starts.unsqueeze(2) + offsets]
+            heights = torch.empty(BATCH, 1, 1).uniform_(-STRETCH, STRETCH).exp()
+            past = series[starts + torch.arange(WINDOW)].unsqueeze(2) * heights
+            future = series[starts.unsqueeze(2) + offsets] * heights
             loss = functional.mse_loss(model.forward_all(past)[:, WARM_UP:] / SCALE, future / SCALE)
             optimizer.zero_grad()
             loss.backward()

@@ -58,7 +58,7 @@ static json_t *fill(const json_t *declared, size_t n, struct rcd_error *err)
 
 json_t *rcd__input_shape(const json_t *data, const json_t *declared, struct rcd_error *err)
 {
-    size_t sizes[RANK_MAX + 1], rank = nesting(data, sizes);
+    size_t sizes[RANK_MAX + 1] = {0}, rank = nesting(data, sizes);
     if (rank > RANK_MAX || !regular(data, sizes, rank)) {
         rcd_fail(err, RCD_EINVAL, "the lists are not regular: all of one depth need one length");
         return NULL;

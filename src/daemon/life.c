@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 enum { LAG_MS = 100, DRAIN_TICK_MS = 10, EXIT_SIGNAL = 128 };
-extern char **environ;
 
 /* ---- the repository --------------------------------------------------------------------------- */
 

@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_CONFIG = 2, TEXT_MAX = 1 << 20 };
-extern char **environ;
 
 static int print_help(void)
 {
