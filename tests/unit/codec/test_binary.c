@@ -119,6 +119,8 @@ static const struct {
     {"{\"inputs\":[]}", "x", 1, "1 bytes at the end"},
     {ONE("BOOL", "[3]", "3"), "\0\1\2", 3, "byte 2 is 2; BOOL takes 0 and 1"},
     {ONE("BOOL", "[2]", "2"), "\xff\1", 2, "byte 0 is 255"},
+    {ONE("BOOL", "[2]", "2"), "\0\2", 2, "byte 1 is 2"},
+    {ONE("BYTES", "[1]", "6"), "\3\0\0\0hi", 6, "element 0 says 3 bytes, 2 are left"},
     {ONE("BYTES", "[2]", "7"), "\2\0\0\0hi\0", 7, "do not fit 7 bytes"},
     {ONE("BYTES", "[2]", "9"), "\1\0\0\0a\4\0\0\0", 9, "element 1 says 4 bytes, 0 are left"},
     {ONE("BYTES", "[2]", "8"), "\1\0\0\0abcd", 8, "ends before element 1"},
