@@ -34,6 +34,7 @@ struct rcd_daemon {
     size_t scan_failed;
     uint64_t drain_started_ns;
     bool drain_quiesced;
+    int exit_status;
 };
 
 /** Modules from the configuration (wiring.c). */

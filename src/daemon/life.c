@@ -16,6 +16,7 @@ enum { LAG_MS = 100, DRAIN_TICK_MS = 10, EXIT_SIGNAL = 128 };
 /* ---- the repository --------------------------------------------------------------------------- */
 
 static void scan_start(struct rcd_daemon *d);
+static void drain_start(struct rcd_daemon *d);
 
 static void scan_work(uv_work_t *work)
 {
@@ -44,7 +45,12 @@ static void scan_done(uv_work_t *work, int status)
     if (status != 0 || d->life == RCD_LIFE_DRAINING)
         return;
     if (d->scan_status != RCD_OK)
-        rcd_log(RCD_LOG_ERR, NULL, NULL, "model repository: %s", d->scan_err.text);
+        rcd_log(RCD_LOG_ERR, NULL, NULL, "%s", d->scan_err.text);
+    if (d->scan_status != RCD_OK && d->life == RCD_LIFE_STARTING) {
+        d->exit_status = EXIT_FAILURE; /* nothing was ever served from here: a wrong path */
+        drain_start(d);
+        return;
+    }
     if (d->life == RCD_LIFE_STARTING) {
         d->life = RCD_LIFE_READY;
         rcd_api_set_life(d->api, RCD_LIFE_READY);
@@ -112,6 +118,16 @@ static void drain_tick(uv_timer_t *timer)
         stop(d);
 }
 
+static void drain_start(struct rcd_daemon *d)
+{
+    rcd__notify_stopping();
+    d->life = RCD_LIFE_DRAINING;
+    d->drain_started_ns = rcd_now_ns();
+    rcd_api_set_life(d->api, RCD_LIFE_DRAINING);
+    d->drain.data = d;
+    uv_timer_start(&d->drain, drain_tick, 0, DRAIN_TICK_MS);
+}
+
 static void on_stop_signal(uv_signal_t *s, int signum)
 {
     struct rcd_daemon *d = s->data;
@@ -121,12 +137,7 @@ static void on_stop_signal(uv_signal_t *s, int signum)
     }
     rcd_log(RCD_LOG_NOTICE, NULL, NULL, "%s: finishing %zu requests",
             signum == SIGINT ? "SIGINT" : "SIGTERM", rcd_http_active(d->http));
-    rcd__notify_stopping();
-    d->life = RCD_LIFE_DRAINING;
-    d->drain_started_ns = rcd_now_ns();
-    rcd_api_set_life(d->api, RCD_LIFE_DRAINING);
-    d->drain.data = d;
-    uv_timer_start(&d->drain, drain_tick, 0, DRAIN_TICK_MS);
+    drain_start(d);
 }
 
 /* ---- SIGHUP, timers ------------------------------------------------------------------------------ */
@@ -206,12 +217,11 @@ int rcd__live_until_stopped(struct rcd_daemon *d)
     struct rcd_error err;
     signal(SIGPIPE, SIG_IGN);
     RCD_ASSERT(uv_loop_init(&d->loop) == 0);
-    int status = EXIT_SUCCESS;
     if (rcd__wire_server(d, &err) != RCD_OK) {
         rcd_log(RCD_LOG_ERR, NULL, NULL, "cannot start: %s", err.text);
         d->sched = rcd_sched_free(d->sched);
         d->http = rcd_http_free(d->http);
-        status = EXIT_FAILURE;
+        d->exit_status = EXIT_FAILURE;
     } else {
         handles_init(d);
         scan_start(d);
@@ -220,7 +230,7 @@ int rcd__live_until_stopped(struct rcd_daemon *d)
     d->registry = rcd_registry_free(d->registry);
     d->api = rcd_api_free(d->api);
     RCD_ASSERT(uv_loop_close(&d->loop) == 0);
-    if (status == EXIT_SUCCESS)
+    if (d->exit_status == EXIT_SUCCESS)
         rcd_log(RCD_LOG_NOTICE, NULL, NULL, "stopped");
-    return status;
+    return d->exit_status;
 }
