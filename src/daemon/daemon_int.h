@@ -28,12 +28,13 @@ struct rcd_daemon {
     uv_timer_t lag, watchdog, drain, poll;
     uint64_t lag_due_ns;
     uv_work_t scan;
-    bool scanning, rescan_wanted, first_scan_done;
+    bool scanning, rescan_wanted;
     rcd_status scan_status;
     struct rcd_error scan_err;
     size_t scan_failed;
-    uint64_t drain_started_ns;
+    uint64_t drain_started_ns, extend_due_ns;
     bool drain_quiesced;
+    unsigned quiet_ticks;
     int exit_status;
 };
 

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 enum { LAG_MS = 100, DRAIN_TICK_MS = 10, EXIT_SIGNAL = 128 };
+enum { QUIET_TICKS = 3 }; /* idle for so long after the last accept: nobody's request is unread */
+enum { EXTEND_EVERY_S = 10, EXTEND_BY_S = 30 };
 
 /* ---- the repository --------------------------------------------------------------------------- */
 
@@ -107,7 +109,8 @@ static void drain_tick(uv_timer_t *timer)
         rcd_http_quiesce(d->http);
     }
     bool late = now - d->drain_started_ns > delay + d->cfg.server_drain_timeout * 1000000u;
-    if (d->scanning || (rcd_http_active(d->http) > 0 && !late))
+    d->quiet_ticks = rcd_http_active(d->http) > 0 ? 0 : d->quiet_ticks + 1;
+    if (d->scanning || (d->quiet_ticks < QUIET_TICKS && !late))
         return;
     if (late && d->sched != NULL) {
         rcd_log(RCD_LOG_WARNING, NULL, NULL, "stopping with %zu requests unfinished after %llu ms",
@@ -142,42 +145,6 @@ static void on_stop_signal(uv_signal_t *s, int signum)
 
 /* ---- SIGHUP, timers ------------------------------------------------------------------------------ */
 
-static void on_reload_signal(uv_signal_t *s, int signum)
-{
-    struct rcd_daemon *d = s->data;
-    struct rcd_error err;
-    char ignored[512] = "";
-    (void)signum;
-    if (d->life != RCD_LIFE_READY)
-        return;
-    rcd__notify_reloading();
-    if (rcd_config_reload(&d->cfg, d->argc, d->argv, environ, ignored, sizeof ignored, &err) !=
-        RCD_OK)
-        rcd_log(RCD_LOG_ERR, NULL, NULL, "configuration not read again: %s", err.text);
-    else if (ignored[0] != '\0')
-        rcd_log(RCD_LOG_WARNING, NULL, NULL, "changed, but needs a restart: %s", ignored);
-    rcd_log_set_level((rcd_log_level)(d->cfg.log_level + RCD_LOG_ERR));
-    rcd_api_set_access_log(d->api, d->cfg.log_access_log);
-    scan_start(d);
-}
-
-static void lag_tick(uv_timer_t *timer)
-{
-    struct rcd_daemon *d = timer->data;
-    uint64_t now = rcd_now_ns();
-    rcd_api_note_loop_lag(d->api, now > d->lag_due_ns ? (double)(now - d->lag_due_ns) / 1e9 : 0.0);
-    d->lag_due_ns = now + (uint64_t)LAG_MS * 1000000u;
-}
-
-static void watchdog_tick(uv_timer_t *timer)
-{
-    struct rcd_daemon *d = timer->data;
-    if (d->sched == NULL || rcd_sched_alive(d->sched))
-        rcd__notify_alive();
-    if (d->life == RCD_LIFE_STARTING)
-        rcd__notify_longer(rcd__notify_watchdog_us() * 2);
-}
-
 static void poll_tick(uv_timer_t *timer)
 {
     struct rcd_daemon *d = timer->data;
@@ -189,6 +156,53 @@ static void timer_start(struct rcd_daemon *d, uv_timer_t *t, uv_timer_cb cb, uin
 {
     t->data = d;
     uv_timer_start(t, cb, ms, ms);
+}
+
+static void poll_start(struct rcd_daemon *d)
+{
+    if (d->cfg.models_control == 1)
+        timer_start(d, &d->poll, poll_tick, d->cfg.models_poll_interval);
+}
+
+static void on_reload_signal(uv_signal_t *s, int signum)
+{
+    struct rcd_daemon *d = s->data;
+    struct rcd_error err;
+    char ignored[512] = "";
+    (void)signum;
+    if (d->life == RCD_LIFE_DRAINING)
+        return;
+    if (d->life == RCD_LIFE_READY)
+        rcd__notify_reloading();
+    if (rcd_config_reload(&d->cfg, d->argc, d->argv, environ, ignored, sizeof ignored, &err) !=
+        RCD_OK)
+        rcd_log(RCD_LOG_ERR, NULL, NULL, "configuration not read again: %s", err.text);
+    else if (ignored[0] != '\0')
+        rcd_log(RCD_LOG_WARNING, NULL, NULL, "changed, but needs a restart: %s", ignored);
+    rcd_log_set_level((rcd_log_level)(d->cfg.log_level + RCD_LOG_ERR));
+    rcd_api_set_access_log(d->api, d->cfg.log_access_log);
+    poll_start(d);
+    scan_start(d);
+}
+
+static void lag_tick(uv_timer_t *timer)
+{
+    struct rcd_daemon *d = timer->data;
+    uint64_t now = rcd_now_ns();
+    rcd_api_note_loop_lag(d->api, now > d->lag_due_ns ? (double)(now - d->lag_due_ns) / 1e9 : 0.0);
+    if (d->life != RCD_LIFE_READY &&
+        now >= d->extend_due_ns) { /* loading or finishing takes long */
+        d->extend_due_ns = now + (uint64_t)EXTEND_EVERY_S * 1000000000u;
+        rcd__notify_longer((uint64_t)EXTEND_BY_S * 1000000u);
+    }
+    d->lag_due_ns = now + (uint64_t)LAG_MS * 1000000u;
+}
+
+static void watchdog_tick(uv_timer_t *timer)
+{
+    struct rcd_daemon *d = timer->data;
+    if (d->sched == NULL || rcd_sched_alive(d->sched))
+        rcd__notify_alive();
 }
 
 static void handles_init(struct rcd_daemon *d)
@@ -208,8 +222,7 @@ static void handles_init(struct rcd_daemon *d)
     uint64_t watchdog_ms = rcd__notify_watchdog_us() / 2000u;
     if (watchdog_ms > 0)
         timer_start(d, &d->watchdog, watchdog_tick, watchdog_ms);
-    if (d->cfg.models_control == 1 && d->cfg.models_poll_interval > 0)
-        timer_start(d, &d->poll, poll_tick, d->cfg.models_poll_interval);
+    poll_start(d);
 }
 
 int rcd__live_until_stopped(struct rcd_daemon *d)

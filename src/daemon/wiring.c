@@ -1,8 +1,10 @@
 /* wiring.c - the configuration's values become the modules' options. Nothing else reads it. */
 #include "daemon_int.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifndef RCD_VERSION
 #error "the build gives RCD_VERSION"
@@ -33,6 +35,16 @@ rcd_status rcd__wire_kernels(struct rcd_daemon *d, struct rcd_error *err)
     return RCD_OK;
 }
 
+/* A repository that is not there is a mistake of the one who starts us, not a model that fails. */
+static rcd_status check_folder(const char *path, struct rcd_error *err)
+{
+    struct stat st;
+    int error = stat(path, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    if (error == 0)
+        return RCD_OK;
+    return rcd_fail(err, RCD_EIO, "models.dir: %s: %s", path, strerror(error));
+}
+
 rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error *err)
 {
     const struct rcd_registry_opts opts = {
@@ -48,7 +60,8 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .detach = serve ? rcd_api_detach : NULL,
         .log = log_line,
     };
-    return rcd_registry_new(&opts, &d->registry, err);
+    rcd_status st = check_folder(d->cfg.models_dir, err);
+    return st == RCD_OK ? rcd_registry_new(&opts, &d->registry, err) : st;
 }
 
 static unsigned workers(const struct rcd_config *cfg)
@@ -67,7 +80,7 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
         .sched = d->sched,
         .version = RCD_VERSION,
         .cpu_level = d->kernels->name,
-        .control = d->cfg.models_control == 0,
+        .control = d->cfg.models_control != 2,
         .strict_ready = d->cfg.models_strict_ready,
         .max_body_bytes = d->cfg.server_max_body,
         .request_timeout_ns = d->cfg.batching_request_timeout * 1000000u,
