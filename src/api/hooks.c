@@ -8,11 +8,12 @@ rcd_status rcd_api_admit(void *ctx, rcd_http_req *req, unsigned *retry_after_s,
 {
     const rcd_api *api = ctx;
     const struct rcd_route *route = rcd_http_route(req);
-    if (api->life == RCD_LIFE_READY || route == NULL || (route->flags & RCD_ROUTE_INFER) == 0)
+    /* While draining, what still comes is served: the listeners close, and so does every connection
+     * after its next answer. */
+    if (api->life != RCD_LIFE_STARTING || route == NULL || (route->flags & RCD_ROUTE_INFER) == 0)
         return RCD_OK;
     *retry_after_s = 1;
-    return rcd_fail(err, RCD_EUNAVAILABLE, "the server is %s",
-                    api->life == RCD_LIFE_STARTING ? "starting" : "draining");
+    return rcd_fail(err, RCD_EUNAVAILABLE, "the server is starting");
 }
 
 void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t total_ns)

@@ -190,8 +190,8 @@ static void lag_tick(uv_timer_t *timer)
     struct rcd_daemon *d = timer->data;
     uint64_t now = rcd_now_ns();
     rcd_api_note_loop_lag(d->api, now > d->lag_due_ns ? (double)(now - d->lag_due_ns) / 1e9 : 0.0);
-    if (d->life != RCD_LIFE_READY &&
-        now >= d->extend_due_ns) { /* loading or finishing takes long */
+    /* loading or finishing what runs may take longer than the manager waits by itself */
+    if (d->life != RCD_LIFE_READY && now >= d->extend_due_ns) {
         d->extend_due_ns = now + (uint64_t)EXTEND_EVERY_S * 1000000000u;
         rcd__notify_longer((uint64_t)EXTEND_BY_S * 1000000u);
     }

@@ -1,10 +1,8 @@
 /* wiring.c - the configuration's values become the modules' options. Nothing else reads it. */
 #include "daemon_int.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #ifndef RCD_VERSION
 #error "the build gives RCD_VERSION"
@@ -35,16 +33,6 @@ rcd_status rcd__wire_kernels(struct rcd_daemon *d, struct rcd_error *err)
     return RCD_OK;
 }
 
-/* A repository that is not there is a mistake of the one who starts us, not a model that fails. */
-static rcd_status check_folder(const char *path, struct rcd_error *err)
-{
-    struct stat st;
-    int error = stat(path, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
-    if (error == 0)
-        return RCD_OK;
-    return rcd_fail(err, RCD_EIO, "models.dir: %s: %s", path, strerror(error));
-}
-
 rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error *err)
 {
     const struct rcd_registry_opts opts = {
@@ -60,8 +48,7 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .detach = serve ? rcd_api_detach : NULL,
         .log = log_line,
     };
-    rcd_status st = check_folder(d->cfg.models_dir, err);
-    return st == RCD_OK ? rcd_registry_new(&opts, &d->registry, err) : st;
+    return rcd_registry_new(&opts, &d->registry, err);
 }
 
 static unsigned workers(const struct rcd_config *cfg)

@@ -1,0 +1,72 @@
+"""test_ctl.py - recurctl against a running daemon."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import daemon
+import golden
+
+
+def ctl(d, *arguments, text=None):
+    env = {**os.environ, "RECURD_SERVER": f"http://{d.address}" if d is not None else "http://127.0.0.1:1"}
+    p = subprocess.run([sys.argv[2], *arguments], input=text or "", capture_output=True, text=True, timeout=30,
+                       env=env, check=False)
+    return p.returncode, p.stdout, p.stderr
+
+
+def test_commands():
+    with daemon.Repository("lstm_ts12", "char_model_ts17") as models, daemon.Daemon(models) as d:
+        status, out, err = ctl(d, "models")
+        assert status == 0 and "lstm_ts12" in out and out.count("READY") == 2, (out, err)
+        assert len(json.loads(ctl(d, "models", "--json")[1])) == 2
+        assert ctl(d, "ready")[:2] == (0, "ready\n")
+        assert ctl(d, "unload", "lstm_ts12")[0] == 0
+        assert ctl(d, "ready", "lstm_ts12")[0] == 1
+        assert "UNAVAILABLE" in ctl(d, "models")[1]
+        assert ctl(d, "load", "lstm_ts12")[0] == 0
+        assert ctl(d, "ready", "lstm_ts12") == (0, "ready\n", "")
+        status, out, err = ctl(d, "load", "absent")
+        assert status == 1 and not out and "absent" in err, (status, out, err)
+
+
+def test_infer():
+    with daemon.Repository("lstm_ts12", "char_model_ts17") as models, daemon.Daemon(models) as d:
+        x = golden.case("lstm_ts12")[0][0]
+        want = d.infer("lstm_ts12", golden.request("lstm_ts12")).decode()
+        status, out, err = ctl(d, "infer", "lstm_ts12", "-f", "-", text=golden.request("lstm_ts12"))
+        assert status == 0 and out.strip() == want.strip(), err
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            batch, steps, width = x.shape
+            rows = [[x.values[(b * steps + t) * width:][:width] for t in range(steps)] for b in range(batch)]
+            json.dump(rows, f)
+            f.flush()
+            status, out, err = ctl(d, "infer", "lstm_ts12", "--input", f"x=@{f.name}")
+        assert status == 0 and json.loads(out)["outputs"] == json.loads(want)["outputs"], err
+        status, out, err = ctl(d, "infer", "char_model_ts17", "--version", "1", "--input=tokens=[1,2,3]")
+        assert status == 0 and json.loads(out)["outputs"][0]["shape"][:2] == [1, 3], (out, err)
+        status, out, _ = ctl(d, "stats", "char_model_ts17")
+        assert status == 0 and out.splitlines()[1].split()[:3] == ["char_model_ts17", "1", "1"], out
+        for arguments, named in ((("--input", "z=[1]"), "z"), (("--input", "tokens=[[1],[2,3]]"), "regular"),
+                                 (("--input", "tokens=[1,"), "tokens"), (("--input", "tokens"), "NAME=JSON"),
+                                 (("-f", "/nonexistent.json"), "/nonexistent.json"), ((), "--input")):
+            status, out, err = ctl(d, "infer", "char_model_ts17", *arguments)
+            assert status == 2 and not out and named in err, (arguments, status, err)
+        status, out, err = ctl(d, "infer", "char_model_ts17", "--input", "tokens=[9999]")
+        assert status == 1 and "answers 4" in err, (status, err)
+
+
+def test_usage():
+    assert ctl(None, "--help")[0] == 0
+    for arguments in ((), ("dance",), ("load",), ("models", "m"), ("infer", "m"), ("--timeout", "x", "models"),
+                      ("--server",), ("stats", "m", "more")):
+        status, out, err = ctl(None, *arguments)
+        assert status == 2 and not out and err.startswith("recurctl: "), (arguments, status, out, err)
+    status, _, err = ctl(None, "models")
+    assert status == 1 and "127.0.0.1:1" in err, (status, err)
+
+
+if __name__ == "__main__":
+    daemon.main(dict(globals()))
