@@ -8,6 +8,7 @@ import copy
 import json
 import pathlib
 import random
+import warnings
 
 import matplotlib
 import numpy as np
@@ -108,13 +109,17 @@ def export(path, model, inputs, outputs, axes):
     {axis: name}} of the axes that may have any size.
     """
     model.eval()
-    torch.onnx.export(model, tuple(inputs.values()), str(path), dynamo=False, opset_version=OPSET,
-                      input_names=list(inputs), output_names=outputs, dynamic_axes=axes)
+    with warnings.catch_warnings():  # that it is traced, and of fixed batches, which check() tries
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, tuple(inputs.values()), str(path), dynamo=False,
+                          opset_version=OPSET, input_names=list(inputs), output_names=outputs,
+                          dynamic_axes=axes)
     onnx.checker.check_model(str(path), full_check=True)
 
 
 def check(path, model, cases):
-    """Run each case ({input name: tensor}) in ONNX Runtime and PyTorch; fail when they differ."""
+    """Run each case ({input name: tensor}) in ONNX Runtime and by model(), a PyTorch module or a
+    function around one; fail when they differ."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
     for case in cases:
@@ -142,12 +147,14 @@ def _tensor_json(name, array):
             f'"datatype":"{datatype}","data":{_flat_json(array)}}}')
 
 
-def show_call(path, model_name, inputs, outputs):
-    """Print a curl line for these inputs and the answer that ONNX Runtime computes, for the README."""
+def show_call(path, model_name, inputs, outputs, states=()):
+    """Print a curl line for these inputs and the answer that ONNX Runtime computes, for the README.
+    Inputs named in `states` are zero and left out of the line: the server takes them so."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
     results = session.run(outputs, arrays)
-    body = ",\n  ".join(_tensor_json(name, array) for name, array in arrays.items())
+    body = ",\n  ".join(_tensor_json(name, array) for name, array in arrays.items()
+                        if name not in states)
     asked = ",".join(f'{{"name":"{name}"}}' for name in outputs)
     answer = ",\n  ".join(_tensor_json(name, array) for name, array in zip(outputs, results))
     print(f"\n```sh\ncurl -s http://127.0.0.1:8000/v2/models/{model_name}/infer -d '"
