@@ -46,7 +46,9 @@ void rcd_api_set_http(rcd_api *api, rcd_http *http);
 void rcd_api_set_life(rcd_api *api, rcd_life life);
 /** Lateness of the loop's timer, seconds, for recurd_loop_lag_seconds. */
 void rcd_api_note_loop_lag(rcd_api *api, double seconds);
+/** The options that SIGHUP can change. */
 void rcd_api_set_access_log(rcd_api *api, bool on);
+void rcd_api_set_strict_ready(rcd_api *api, bool on);
 /** Admin calls (load, unload, inference requests) that are not answered yet. */
 size_t rcd_api_pending(const rcd_api *api);
 

@@ -98,6 +98,11 @@ void rcd_api_set_life(rcd_api *api, rcd_life life)
     api->life = life;
 }
 
+void rcd_api_set_strict_ready(rcd_api *api, bool on)
+{
+    api->opts.strict_ready = on;
+}
+
 void rcd_api_set_access_log(rcd_api *api, bool on)
 {
     api->opts.access_log = on;

@@ -102,6 +102,8 @@ static void drain_tick(uv_timer_t *timer)
 {
     struct rcd_daemon *d = timer->data;
     uint64_t now = rcd_now_ns(), delay = d->cfg.server_drain_delay * 1000000u;
+    if (d->exit_status != EXIT_SUCCESS)
+        delay = 0; /* it never served: nobody has to be told to go elsewhere */
     if (now - d->drain_started_ns < delay)
         return;
     if (!d->drain_quiesced) {
@@ -181,6 +183,7 @@ static void on_reload_signal(uv_signal_t *s, int signum)
         rcd_log(RCD_LOG_WARNING, NULL, NULL, "changed, but needs a restart: %s", ignored);
     rcd_log_set_level((rcd_log_level)(d->cfg.log_level + RCD_LOG_ERR));
     rcd_api_set_access_log(d->api, d->cfg.log_access_log);
+    rcd_api_set_strict_ready(d->api, d->cfg.models_strict_ready);
     poll_start(d);
     scan_start(d);
 }
