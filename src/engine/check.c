@@ -140,23 +140,12 @@ const struct rcd_tensor *rcd__in_const(const struct rcd_check *k, size_t i)
     return rcd__has_in(k, i) ? k->plan->values[k->node->in[i]].constant : NULL;
 }
 
-int rcd__in_rank(const struct rcd_check *k, size_t i)
-{
-    return rcd__has_in(k, i) ? k->plan->values[k->node->in[i]].rank : -1;
-}
-
 void rcd__set_out(struct rcd_check *k, size_t i, rcd_dtype t)
 {
     if (rcd__has_out(k, i)) {
         k->plan->values[k->node->out[i]].dtype = t;
         k->plan->values[k->node->out[i]].rank = -1;
     }
-}
-
-void rcd__set_out_rank(struct rcd_check *k, size_t i, int rank)
-{
-    if (rcd__has_out(k, i))
-        k->plan->values[k->node->out[i]].rank = rank;
 }
 
 rcd_status rcd__check_type(struct rcd_check *k, size_t i, unsigned types)

@@ -65,6 +65,7 @@ struct rcd_plan {
     rcd_onnx_model *model;
     const struct rcd_kernels *kernels;
     struct rcd_arena arena; /* states, packed weights, folded constants */
+    rcd_exec *fold_exec;    /* runs constant nodes while the plan is made; NULL afterwards */
     size_t n_values, n_slots;
     struct rcd_plan_value *values;
     struct rcd_body main;
@@ -118,11 +119,8 @@ bool rcd__has_out(const struct rcd_check *k, size_t i);
 rcd_dtype rcd__in_type(const struct rcd_check *k, size_t i); /* RCD_NONE when left out */
 /** Value of input i known at load, else NULL. */
 const struct rcd_tensor *rcd__in_const(const struct rcd_check *k, size_t i);
-/** Declared or inferred rank of input i; -1 when not known. */
-int rcd__in_rank(const struct rcd_check *k, size_t i);
 /** Element type of output i; does nothing when it is left out. */
 void rcd__set_out(struct rcd_check *k, size_t i, rcd_dtype t);
-void rcd__set_out_rank(struct rcd_check *k, size_t i, int rank);
 
 /** Sets of element types, as bits 1 << dtype. */
 #define RCD_T(t) (1u << (t))
@@ -253,6 +251,11 @@ RCD_MUST_CHECK rcd_status rcd__axis(const struct rcd_call *c, size_t r, int64_t 
                                     int *ret);
 /** Element i of an integer tensor (int32, int64, ...) as int64. */
 int64_t rcd__int_at(const struct rcd_tensor *t, size_t i);
+/** Element i of an index tensor into an axis of `size`, made non-negative; on failure fails the
+ * request and names the index. */
+RCD_MUST_CHECK rcd_status rcd__index_at(const struct rcd_call *c, size_t r,
+                                        const struct rcd_tensor *idx, size_t i, int64_t size,
+                                        size_t *ret);
 /** Product of dims[from..to). */
 size_t rcd__span(const int64_t *dims, int from, int to);
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { FOLD_MAX_BYTES = 1 << 30 };
+enum { FOLD_MAX_BYTES = 1 << 30, FOLD_KEEP_BYTES = 1 << 20 };
 
 /* The result outlives the fold's pool: its data moves into the plan's arena, unless it is a view of a
  * constant that lives there already. */
@@ -69,14 +69,16 @@ static rcd_status run_once(rcd_plan *p, const struct rcd_node *node, rcd_exec *x
 
 rcd_status rcd__plan_fold(rcd_plan *p, const struct rcd_node *node, struct rcd_error *err)
 {
-    rcd_exec *x = rcd_exec_new(FOLD_MAX_BYTES, 0);
+    if (p->fold_exec == NULL)
+        p->fold_exec = rcd_exec_new(FOLD_MAX_BYTES, FOLD_KEEP_BYTES);
     struct rcd_tensor *outs = rcd_calloc(node->n_out, sizeof *outs);
     rcd_status st = RCD_ENOMEM;
-    if (x == NULL || outs == NULL)
+    if (p->fold_exec == NULL || outs == NULL)
         rcd_fail(err, RCD_ENOMEM, "no memory to fold constants");
     else
-        st = run_once(p, node, x, outs, err);
+        st = run_once(p, node, p->fold_exec, outs, err);
+    if (p->fold_exec != NULL)
+        p->fold_exec->scratch.used = 0;
     rcd_free(outs);
-    rcd_exec_free(x);
     return st;
 }

@@ -151,6 +151,7 @@ rcd_status rcd_plan_new(rcd_onnx_model **model, const struct rcd_plan_opts *opts
     rcd_status st = take_values(p, err);
     if (st == RCD_OK)
         st = rcd__plan_body(p, &p->model->graph, &p->main, err);
+    p->fold_exec = rcd_exec_free(p->fold_exec);
     if (st == RCD_OK)
         st = rcd__plan_lifetimes(p, err);
     if (st == RCD_OK)

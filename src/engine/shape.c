@@ -36,6 +36,17 @@ int64_t rcd__int_at(const struct rcd_tensor *t, size_t i)
     }
 }
 
+rcd_status rcd__index_at(const struct rcd_call *c, size_t r, const struct rcd_tensor *idx, size_t i,
+                         int64_t size, size_t *ret)
+{
+    int64_t v = rcd__int_at(idx, i);
+    if (v < -size || v >= size)
+        return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", i, (long long)v,
+                         (long long)-size, (long long)(size - 1));
+    *ret = (size_t)(v < 0 ? v + size : v);
+    return RCD_OK;
+}
+
 size_t rcd__span(const int64_t *dims, int from, int to)
 {
     size_t n = 1;

@@ -88,22 +88,14 @@ struct state {
 
 static rcd_status check_table(struct rcd_check *k, rcd__inner2 *const *table, bool divides)
 {
-    rcd_status st = rcd__check_arity(k, 2, 2, 1, 1);
-    if (st == RCD_OK)
-        st = rcd__check_same(k, 0, 1);
-    if (st != RCD_OK)
-        return st;
-    rcd_dtype t = rcd__in_type(k, 0);
-    if (table[t] == NULL)
-        return rcd__refuse(k, "element type %s is not run here", rcd_dtype_onnx_name(t));
     struct state *s = rcd__state_new(k, sizeof *s);
     if (s == NULL)
         return RCD_ENOMEM;
-    s->f = table[t];
-    s->divides = divides && (RCD_T(t) & RCD_TS_INT) != 0;
     k->node->state = s;
-    rcd__set_out(k, 0, t);
-    return RCD_OK;
+    rcd_status st = rcd__binary_check(k, table, &s->f);
+    s->divides = divides && (RCD_T(rcd__in_type(k, 0)) & RCD_TS_INT) != 0;
+    rcd__set_out(k, 0, rcd__in_type(k, 0));
+    return st;
 }
 
 #define CHECK(name, table, divides)                                                                \

@@ -51,21 +51,12 @@ struct state {
 
 static rcd_status check_table(struct rcd_check *k, rcd__inner2 *const *table)
 {
-    rcd_status st = rcd__check_arity(k, 2, 2, 1, 1);
-    if (st == RCD_OK)
-        st = rcd__check_same(k, 0, 1);
-    if (st != RCD_OK)
-        return st;
-    rcd_dtype t = rcd__in_type(k, 0);
-    if (table[t] == NULL)
-        return rcd__refuse(k, "element type %s is not run here", rcd_dtype_onnx_name(t));
     struct state *s = rcd__state_new(k, sizeof *s);
     if (s == NULL)
         return RCD_ENOMEM;
-    s->f = table[t];
     k->node->state = s;
     rcd__set_out(k, 0, RCD_BOOL);
-    return RCD_OK;
+    return rcd__binary_check(k, table, &s->f);
 }
 
 #define CHECK(name)                                                                                \

@@ -24,17 +24,6 @@ static rcd_status check(struct rcd_check *k)
     return st;
 }
 
-static rcd_status index_at(const struct rcd_call *c, size_t r, const struct rcd_tensor *idx,
-                           size_t i, int64_t size, size_t *ret)
-{
-    int64_t v = rcd__int_at(idx, i);
-    if (v < -size || v >= size)
-        return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", i, (long long)v,
-                         (long long)-size, (long long)(size - 1));
-    *ret = (size_t)(v < 0 ? v + size : v);
-    return RCD_OK;
-}
-
 static rcd_status run_gather(struct rcd_call *c, size_t r)
 {
     const struct state *s = c->node->state;
@@ -59,7 +48,7 @@ static rcd_status run_gather(struct rcd_call *c, size_t r)
     size_t bytes = rcd__span(x->dims, axis + 1, x->rank) * rcd_dtype_size(x->dtype);
     for (size_t i = 0; i < idx->n; i++) {
         size_t at = 0;
-        st = index_at(c, r, idx, i, (int64_t)size, &at);
+        st = rcd__index_at(c, r, idx, i, (int64_t)size, &at);
         if (st != RCD_OK)
             return st;
         for (size_t o = 0; o < outer; o++)
@@ -90,7 +79,7 @@ static rcd_status run_elements(struct rcd_call *c, size_t r)
     int64_t at[RCD_MAX_RANK] = {0};
     for (size_t i = 0; i < idx->n; i++) {
         size_t place = 0, from = 0;
-        st = index_at(c, r, idx, i, x->dims[axis], &place);
+        st = rcd__index_at(c, r, idx, i, x->dims[axis], &place);
         if (st != RCD_OK)
             return st;
         for (int d = 0; d < x->rank; d++)

@@ -45,6 +45,20 @@ void rcd__loop2(const struct rcd_bcast *b, const struct rcd_tensor *x, const str
     }
 }
 
+rcd_status rcd__binary_check(struct rcd_check *k, rcd__inner2 *const *table, rcd__inner2 **ret)
+{
+    rcd_status st = rcd__check_arity(k, 2, 2, 1, 1);
+    if (st == RCD_OK)
+        st = rcd__check_same(k, 0, 1);
+    if (st != RCD_OK)
+        return st;
+    *ret = table[rcd__in_type(k, 0)];
+    if (*ret == NULL)
+        return rcd__refuse(k, "element type %s is not run here",
+                           rcd_dtype_onnx_name(rcd__in_type(k, 0)));
+    return RCD_OK;
+}
+
 rcd_status rcd__binary(const struct rcd_call *c, size_t r, rcd_dtype out_type, rcd__inner2 *f)
 {
     const struct rcd_tensor *t[2] = {rcd__in(c, 0, r), rcd__in(c, 1, r)};

@@ -13,6 +13,8 @@
     X(cumsum)                                                                                      \
     X(fill)                                                                                        \
     X(gather)                                                                                      \
+    X(gemm)                                                                                        \
+    X(gemm)                                                                                        \
     X(gru)                                                                                         \
     X(if)                                                                                          \
     X(lstm)                                                                                        \
@@ -51,6 +53,11 @@ rcd_status rcd__binary(const struct rcd_call *c, size_t r, rcd_dtype out_type, r
 /** The same over given tensors into `out`, which has the broadcast shape. */
 void rcd__loop2(const struct rcd_bcast *b, const struct rcd_tensor *x, const struct rcd_tensor *y,
                 const struct rcd_tensor *out, rcd__inner2 *f);
+
+/** check of an operator that is one of `table` (by element type) over two inputs of equal types:
+ * refuses a type that the table lacks, else *ret is the inner loop. */
+RCD_MUST_CHECK rcd_status rcd__binary_check(struct rcd_check *k, rcd__inner2 *const *table,
+                                            rcd__inner2 **ret);
 
 /** Body of an inner2 function: x and y are the operands, EXPR the result. */
 #define RCD_INNER2(name, T, TO, EXPR)                                                              \

@@ -111,17 +111,6 @@ static void combine(enum reduction how, rcd_dtype t, size_t n, void *to, const v
     }
 }
 
-static rcd_status place(const struct rcd_call *c, size_t r, const struct rcd_tensor *idx, size_t i,
-                        int64_t size, size_t *ret)
-{
-    int64_t v = rcd__int_at(idx, i);
-    if (v < -size || v >= size)
-        return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", i, (long long)v,
-                         (long long)-size, (long long)(size - 1));
-    *ret = (size_t)(v < 0 ? v + size : v);
-    return RCD_OK;
-}
-
 static rcd_status run_elements(struct rcd_call *c, size_t r)
 {
     const struct state *s = c->node->state;
@@ -144,7 +133,7 @@ static rcd_status run_elements(struct rcd_call *c, size_t r)
     int64_t at[RCD_MAX_RANK] = {0};
     for (size_t i = 0; i < idx->n; i++) {
         size_t where = 0, to = 0;
-        st = place(c, r, idx, i, x->dims[axis], &where);
+        st = rcd__index_at(c, r, idx, i, x->dims[axis], &where);
         if (st != RCD_OK)
             return st;
         for (int d = 0; d < x->rank; d++)
@@ -164,7 +153,7 @@ static rcd_status tuple(const struct rcd_call *c, size_t r, const struct rcd_ten
     size_t to = 0;
     for (int d = 0; d < depth; d++) {
         size_t where = 0;
-        rcd_status st = place(c, r, idx, at + (size_t)d, x->dims[first + d], &where);
+        rcd_status st = rcd__index_at(c, r, idx, at + (size_t)d, x->dims[first + d], &where);
         if (st != RCD_OK)
             return st;
         to = to * (size_t)x->dims[first + d] + where;

@@ -1,0 +1,139 @@
+/* product.c - matrix products, shared by MatMul and Gemm.
+ *
+ * A constant right side is packed at load and the rows of all requests go through it as one product. A
+ * right side made at run time is packed in scratch, so that every product is the same chain. float64
+ * and integers take a plain loop in the same order. */
+#include "product.h"
+
+enum { PANEL = 64 };
+
+rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b, bool trans,
+                           struct rcd_packed *ret)
+{
+    size_t rows = (size_t)b->dims[0], cols = b->rank == 2 ? (size_t)b->dims[1] : 1, bytes = 0;
+    size_t inner = trans ? cols : rows, n = trans ? rows : cols;
+    if (!rcd_packed_bytes(inner, n, &bytes))
+        return rcd__refuse(k, "a matrix of %zu x %zu is too large", inner, n);
+    ret->data = rcd__plan_alloc(k, bytes);
+    if (ret->data == NULL)
+        return RCD_ENOMEM;
+    rcd_pack(ret, b->data, trans ? 1 : cols, trans ? cols : 1, inner, n, PANEL);
+    return RCD_OK;
+}
+
+/* ---- plain products for types that have no kernels ------------------------------------------- */
+
+#define PLAIN(S, T, U)                                                                             \
+    case RCD_##S:                                                                                  \
+        for (size_t i = 0; i < a->rows; i++) {                                                     \
+            for (size_t j = 0; j < b->cols; j++) {                                                 \
+                U sum = 0;                                                                         \
+                for (size_t x = 0; x < a->cols; x++)                                               \
+                    sum = (U)(sum +                                                                \
+                              (U)((U)((const T *)a->data)[i * a->row_step + x * a->col_step] *     \
+                                  (U)((const T *)b->data)[x * b->row_step + j * b->col_step]));    \
+                ((T *)c)[i * b->cols + j] = (T)sum;                                                \
+            }                                                                                      \
+        }                                                                                          \
+        break;
+
+static void plain_product(rcd_dtype t, const struct rcd_matrix *a, const struct rcd_matrix *b,
+                          void *c)
+{
+    switch (t) {
+        PLAIN(F64, double, double)
+        PLAIN(I32, int32_t, uint32_t)
+        PLAIN(I64, int64_t, uint64_t)
+        PLAIN(U32, uint32_t, uint32_t)
+        PLAIN(U64, uint64_t, uint64_t)
+    default:
+        RCD_ASSERT(!"checked at load");
+    }
+}
+
+enum {
+    PLAIN_TYPES = RCD_T(RCD_F64) | RCD_T(RCD_I32) | RCD_T(RCD_I64) | RCD_T(RCD_U32) | RCD_T(RCD_U64)
+};
+
+/* c f32[a.rows][b.cols] = a b, with b packed here. */
+static rcd_status f32_product(const struct rcd_call *c, size_t r, const struct rcd_matrix *a,
+                              const struct rcd_matrix *b, float *out)
+{
+    size_t mark = c->x->scratch.used, bytes = 0;
+    struct rcd_packed p;
+    if (!rcd_packed_bytes(b->rows, b->cols, &bytes))
+        return rcd__fail(c, r, RCD_EINVAL, "a matrix of %zu x %zu is too large", b->rows, b->cols);
+    p.data = rcd__scratch(c, r, bytes);
+    const float **rows = rcd__scratch(c, r, a->rows * sizeof *rows);
+    float **outs = rcd__scratch(c, r, a->rows * sizeof *outs);
+    float *moved = a->col_step != 1 ? rcd__scratch(c, r, a->rows * a->cols * sizeof *moved) : NULL;
+    if (p.data == NULL || rows == NULL || outs == NULL || (a->col_step != 1 && moved == NULL))
+        return RCD_ENOMEM;
+    rcd_pack(&p, b->data, b->row_step, b->col_step, b->rows, b->cols, PANEL);
+    for (size_t i = 0; i < a->rows; i++) {
+        const float *row = (const float *)a->data + i * a->row_step;
+        for (size_t x = 0; moved != NULL && x < a->cols; x++)
+            moved[i * a->cols + x] = row[x * a->col_step];
+        rows[i] = moved != NULL ? moved + i * a->cols : row;
+        outs[i] = out + i * b->cols;
+    }
+    struct rcd_gemm g = {.rows = a->rows, .a = rows, .c = outs, .b = &p};
+    c->kern->gemm(&g);
+    c->x->scratch.used = mark;
+    return RCD_OK;
+}
+
+rcd_status rcd__product(const struct rcd_call *c, size_t r, rcd_dtype t, const struct rcd_matrix *a,
+                        const struct rcd_matrix *b, void *out)
+{
+    if (t == RCD_F32)
+        return f32_product(c, r, a, b, out);
+    plain_product(t, a, b, out);
+    return RCD_OK;
+}
+
+/* ---- constant right side: all requests together ----------------------------------------------- */
+
+bool rcd__rows_take(const struct rcd_call *c, size_t n, struct rcd_rows *ret)
+{
+    ret->n = 0;
+    ret->a = rcd__scratch_try(c, n * sizeof *ret->a);
+    ret->c = rcd__scratch_try(c, n * sizeof *ret->c);
+    if (ret->a != NULL && ret->c != NULL)
+        return true;
+    for (size_t r = 0; r < c->n; r++) {
+        if (rcd__alive(c, r))
+            rcd__fail(c, r, RCD_ENOMEM, "no scratch memory for %zu rows", n);
+    }
+    return false;
+}
+
+void rcd__rows_add(struct rcd_rows *rows, const float *a, float *c, size_t n, size_t k, size_t cols)
+{
+    for (size_t i = 0; i < n; i++, rows->n++) {
+        rows->a[rows->n] = a + i * k;
+        rows->c[rows->n] = c + i * cols;
+    }
+}
+
+void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
+                        const struct rcd_packed *b, const float *bias, bool accumulate)
+{
+    struct rcd_gemm g = {.rows = rows->n,
+                         .a = rows->a,
+                         .c = rows->c,
+                         .b = b,
+                         .bias = bias,
+                         .accumulate = accumulate};
+    c->kern->gemm(&g);
+}
+
+rcd_status rcd__product_types(struct rcd_check *k)
+{
+    rcd_status st = rcd__check_type(k, 0, RCD_T(RCD_F32) | PLAIN_TYPES);
+    if (st == RCD_OK)
+        st = rcd__check_same(k, 0, 1);
+    if (st == RCD_OK)
+        rcd__set_out(k, 0, rcd__in_type(k, 0));
+    return st;
+}

@@ -1,0 +1,35 @@
+/* product.h - matrix products: packing a right side, one product, the rows of a batch. */
+#pragma once
+#include "ops.h"
+
+/** A matrix anywhere in memory; steps in elements. */
+struct rcd_matrix {
+    const void *data;
+    size_t rows, cols, row_step, col_step;
+};
+
+/** Input 0 must have a type that has products, input 1 the same; output 0 gets it. */
+RCD_MUST_CHECK rcd_status rcd__product_types(struct rcd_check *k);
+
+/** Pack a constant float32 right side of rank 1 (a column) or 2 into the plan's memory. */
+RCD_MUST_CHECK rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b,
+                                          bool trans, struct rcd_packed *ret);
+
+/** out[a.rows][b.cols] = a b, dense, element type t. Fails the request for want of memory. */
+RCD_MUST_CHECK rcd_status rcd__product(const struct rcd_call *c, size_t r, rcd_dtype t,
+                                       const struct rcd_matrix *a, const struct rcd_matrix *b,
+                                       void *out);
+
+/** Rows of several requests on their way through one packed right side. */
+struct rcd_rows {
+    const float **a;
+    float **c;
+    size_t n;
+};
+/** Room for n rows; false: every request that is alive has failed. */
+RCD_MUST_CHECK bool rcd__rows_take(const struct rcd_call *c, size_t n, struct rcd_rows *ret);
+/** n rows of k floats at `a` with their results of `cols` floats at `c`. */
+void rcd__rows_add(struct rcd_rows *rows, const float *a, float *c, size_t n, size_t k,
+                   size_t cols);
+void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
+                        const struct rcd_packed *b, const float *bias, bool accumulate);
