@@ -24,6 +24,9 @@ struct rcd_plan_opts {
     const struct rcd_kernels *kernels; /* [borrowed] outlives the plan */
     size_t n_states;                   /* pairs: input name, output name */
     const char *const *state_inputs, *const *state_outputs;
+    size_t n_time; /* axes of time by tensor name; 0: taken from the names of dimensions */
+    const char *const *time_names;
+    const int *time_axes;
 };
 
 /** Check every operator, fold constants, pack weights. Takes *model (NULLed) on success.

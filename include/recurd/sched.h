@@ -3,6 +3,7 @@
 #pragma once
 #include "recurd/base.h"
 #include "recurd/engine.h"
+#include "recurd/engine_steps.h"
 
 struct uv_loop_s;
 
@@ -15,6 +16,14 @@ struct rcd_job_ops {
     /** W. Bytes -> job->infer.in, and the array job->infer.out. Failing ends the job with that error.
      * May be NULL when the submitter did it. */
     rcd_status (*decode)(struct rcd_job *job, struct rcd_error *err);
+    /** W. The job is to run now and no other of its rcd_serial is under way. It may take the last inputs
+     * (a session's state), or put the answer into job->infer.out by itself and set job->answered: then
+     * nothing is run. Failing ends the job. May be NULL. */
+    rcd_status (*begin)(struct rcd_job *job, struct rcd_error *err);
+    /** W. The job has run and is encoded: make it count. Failing ends the job with that error (encode is
+     * called again). *later = true: rcd_job_finish will be called, when what the answer promises is on
+     * disk, f.e. May be NULL. */
+    rcd_status (*commit)(struct rcd_job *job, bool *later, struct rcd_error *err);
     /** W. job->infer.out -> bytes; also called for failed jobs (job->err set) to write the error,
      * then perhaps on L: jobs that expire while all workers are busy, or that a stop finds waiting.
      * The out tensors are dropped after it. */
@@ -30,6 +39,14 @@ struct rcd_job_times {
     uint64_t queued, picked, decoded, computed, encoded;
 };
 
+/** Jobs that share one run one after the other, in the order of their submission: the steps of a
+ * session. Owner's memory, zeroed at first; lives until its last job is done. */
+struct rcd_serial {
+    struct rcd_job *head, *tail;     /* that wait for their turn */
+    struct rcd_serial *prev, *after; /* among those of the queue that have such jobs */
+    bool busy;                       /* one is in a lane or under way */
+};
+
 /** Embedded in its owner. The submitter fills the first part; zero the rest. */
 struct rcd_job {
     const struct rcd_job_ops *ops;
@@ -37,11 +54,17 @@ struct rcd_job {
     uint64_t queue_deadline_ns; /* as deadline, for the wait in the queue only; 0: none */
     uint32_t priority;          /* 1 highest to 16; larger counts as 16, 0 (the default) as 8 */
     size_t rows;                /* batch rows for limits and statistics; 0: 1; decode may set it */
+    struct rcd_serial *serial;  /* NULL: none */
     struct rcd_infer infer;     /* in[] may be filled by decode */
+    bool answered;              /* set by begin */
     /* owned by sched from here on */
     struct rcd_error err; /* code RCD_OK when the answer is good */
     struct rcd_job_times times;
-    size_t batch_rows; /* rows of the batch that it ran in */
+    size_t batch_rows;    /* rows of the last batch that it ran in */
+    uint32_t runs;        /* batches that it was part of */
+    uint64_t compute_ns;  /* that these took */
+    bool prepared;        /* decoded and begun */
+    rcd_stepper *stepper; /* a sequence that is run in pieces */
     rcd_queue *queue;
     struct rcd_job *next;
 };
@@ -51,6 +74,7 @@ struct rcd_sched_opts {
     unsigned n_workers;
     size_t exec_live_bytes, exec_idle_bytes; /* per worker */
     size_t max_queued;                       /* over all queues; beyond: RCD_EBUSY */
+    bool whole_requests; /* never run a sequence in pieces: batches of requests, for comparison */
 };
 
 struct rcd_queue_opts {
@@ -62,7 +86,7 @@ struct rcd_queue_opts {
 };
 
 enum { RCD_BATCH_BUCKETS = 11, RCD_TIME_BUCKETS = 17 };
-extern const uint32_t rcd_batch_bounds[RCD_BATCH_BUCKETS];  /* rows <= bound; last is +Inf */
+extern const uint32_t rcd_batch_bounds[RCD_BATCH_BUCKETS];  /* rows, steps <= bound; last is +Inf */
 extern const uint64_t rcd_time_bounds_ns[RCD_TIME_BUCKETS]; /* last is UINT64_MAX */
 
 struct rcd_phase_stats {
@@ -84,6 +108,8 @@ struct rcd_queue_stats {
     struct rcd_phase_stats success, fail, queue, input, infer, output;
     struct rcd_batch_stats batches[RCD_BATCH_STATS_MAX];
     uint64_t batch_rows_buckets[RCD_BATCH_BUCKETS];
+    uint64_t run_steps_buckets[RCD_BATCH_BUCKETS]; /* time steps of a run's longest piece */
+    uint64_t run_steps;                            /* their sum */
     uint64_t rejected, expired, cancelled; /* queue full; time limit in the queue; client left */
     size_t waiting, running;
 };
@@ -109,6 +135,10 @@ RCD_MUST_CHECK rcd_status rcd_queue_new(rcd_sched *s, rcd_plan *plan,
 /** No more submits; frees itself when the last job is done. NULL is fine. Threading: any thread. */
 void rcd_queue_close(rcd_queue *q);
 void rcd_queue_stats(rcd_queue *q, struct rcd_queue_stats *ret); /* Threading: any thread */
+
+/** A job whose commit said *later is over; job->err may have been set meanwhile (then encode must not be
+ * needed). Threading: any thread. */
+void rcd_job_finish(struct rcd_job *job);
 
 /** Queue a job. RCD_EBUSY (shed; *retry_after_s, which may be NULL, computed from the queue's own
  * rate, 1 to 60), RCD_ETIMEOUT (the deadline has passed already), RCD_EUNAVAILABLE (closed or

@@ -137,6 +137,7 @@ rcd_status rcd__wire_server(struct rcd_daemon *d, struct rcd_error *err)
         .exec_live_bytes = d->cfg.engine_max_run_memory,
         .exec_idle_bytes = d->cfg.engine_idle_memory,
         .max_queued = d->cfg.batching_max_queued_total,
+        .whole_requests = d->cfg.batching_mode == 1,
     };
     rcd_status st = rcd_sched_new(&opts, &d->sched, err);
     if (st == RCD_OK)

@@ -71,7 +71,9 @@ struct rcd_plan {
     struct rcd_body main;
     size_t n_inputs, n_outputs;
     struct rcd_io *inputs, *outputs;
-    int *state_output; /* per input: output index or -1 */
+    int *state_output;       /* per input: output index or -1 */
+    int *time_in, *time_out; /* per input, output: time axis or -1 */
+    bool steps;              /* proved: may be run in pieces along them */
     size_t n_warnings;
     const char **warnings;
 };

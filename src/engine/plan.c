@@ -156,6 +156,8 @@ rcd_status rcd_plan_new(rcd_onnx_model **model, const struct rcd_plan_opts *opts
         st = rcd__plan_lifetimes(p, err);
     if (st == RCD_OK)
         st = rcd__plan_io(p, opts, err);
+    if (st == RCD_OK)
+        st = rcd__plan_time(p, opts, err);
     if (st != RCD_OK) {
         p->model = NULL; /* stays with the caller */
         rcd_plan_unref(p);

@@ -10,6 +10,9 @@ RCD_MUST_CHECK rcd_status rcd__plan_fold(rcd_plan *p, const struct rcd_node *nod
                                          struct rcd_error *err);
 /** Remove nodes that nobody reads, give slots, note last readers (lifetimes.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_lifetimes(rcd_plan *p, struct rcd_error *err);
+/** Find the time axes (steps_proof.c). */
+RCD_MUST_CHECK rcd_status rcd__plan_time(rcd_plan *p, const struct rcd_plan_opts *opts,
+                                         struct rcd_error *err);
 /** Describe inputs and outputs, pair the states (plan_io.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_io(rcd_plan *p, const struct rcd_plan_opts *opts,
                                        struct rcd_error *err);

@@ -73,7 +73,7 @@ RCD_MUST_CHECK rcd_status rcd__labels(const char *text, size_t len, struct rcd_a
 /** Check the configured names against the plan, then run it once for each configured warm-up (or once
  * with guessed shapes). A guess that fails is no error: its reason is in *ret_warning (code not
  * RCD_OK). */
-RCD_MUST_CHECK rcd_status rcd__warm_up(const rcd_plan *plan, const struct rcd_model_config *config,
+RCD_MUST_CHECK rcd_status rcd__warm_up(rcd_plan *plan, const struct rcd_model_config *config,
                                        size_t max_bytes, struct rcd_error *ret_warning,
                                        struct rcd_error *err);
 

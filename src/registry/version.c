@@ -86,7 +86,10 @@ static rcd_status make_plan(rcd_version *v, const struct rcd_registry_opts *opts
     const struct rcd_plan_opts plan_opts = {.kernels = opts->kernels,
                                             .n_states = v->config.n_states,
                                             .state_inputs = v->config.state_inputs,
-                                            .state_outputs = v->config.state_outputs};
+                                            .state_outputs = v->config.state_outputs,
+                                            .n_time = v->config.n_time,
+                                            .time_names = v->config.time_names,
+                                            .time_axes = v->config.time_axes};
     st = rcd_onnx_load(&src, &model, err);
     if (dir >= 0)
         close(dir);

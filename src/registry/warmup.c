@@ -3,6 +3,7 @@
  *
  * Without configured shapes every open size is guessed to be 1. The guess may be wrong (a model may
  * need two time steps), so its failure is only told. */
+#include "recurd/engine_steps.h"
 #include "registry_int.h"
 
 #include <string.h>
@@ -124,8 +125,19 @@ static rcd_status check_time(const rcd_plan *plan, const struct rcd_model_config
     return RCD_OK;
 }
 
-rcd_status rcd__warm_up(const rcd_plan *plan, const struct rcd_model_config *config,
-                        size_t max_bytes, struct rcd_error *ret_warning, struct rcd_error *err)
+/* May long sequences be run in pieces? Only a claim in model.json that proves wrong refuses the model. */
+static rcd_status prove_time(rcd_plan *plan, rcd_exec *x, const struct rcd_model_config *config,
+                             struct rcd_error *err)
+{
+    enum { TRIAL_STEPS = 7 };
+    struct rcd_error why;
+    if (rcd_plan_prove_steps(plan, x, TRIAL_STEPS, &why) == RCD_EMODEL && config->n_time > 0)
+        return rcd_fail(err, RCD_EMODEL, "time: %s", why.text);
+    return RCD_OK;
+}
+
+rcd_status rcd__warm_up(rcd_plan *plan, const struct rcd_model_config *config, size_t max_bytes,
+                        struct rcd_error *ret_warning, struct rcd_error *err)
 {
     ret_warning->code = RCD_OK;
     rcd_status st = check_time(plan, config, err);
@@ -148,6 +160,8 @@ rcd_status rcd__warm_up(const rcd_plan *plan, const struct rcd_model_config *con
             ret_warning->code = RCD_OK;
         }
     }
+    if (st == RCD_OK)
+        st = prove_time(plan, x, config, err);
     rcd_exec_free(x);
     return st;
 }

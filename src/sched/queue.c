@@ -34,7 +34,7 @@ void rcd__queue_unref(rcd_queue *q)
     /* acq_rel: whoever frees sees all that the others did with the queue */
     if (atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
         return;
-    RCD_ASSERT(q->line.n == 0);
+    RCD_ASSERT(q->line.n + q->line.n_serial == 0);
     rcd_plan_unref(q->plan);
     pthread_mutex_destroy(&q->stats_lock);
     rcd__sched_unref(q->s);
@@ -64,6 +64,7 @@ void rcd__end_waiting(rcd_sched *s, struct rcd__jobs jobs, rcd_status why)
                      job->queue->name, (double)(now - job->times.queued) / 1e9);
         else
             rcd_fail(&job->err, why, "model '%s': the server stops", job->queue->name);
+        job->stepper = rcd_stepper_free(job->stepper);
         job->ops->encode(job);
         job->times.encoded = rcd_now_ns();
         rcd__stats_unrun(job->queue, job);
@@ -95,13 +96,13 @@ static rcd_status admit(rcd_queue *q, struct rcd_job *job, struct admission *a)
         a->expired = rcd__policy_expire(&s->policy, now);
     a->limit = rcd__line_full(&s->policy, &q->line);
     if (a->limit != 0) {
-        a->shared = q->line.n < q->line.max_waiting;
+        a->shared = q->line.n + q->line.n_serial < q->line.max_waiting;
         a->retry_after_s = rcd__line_retry_after_s(&q->line);
         return RCD_EBUSY;
     }
     rcd__queue_ref(q);
     rcd__line_push(&s->policy, &q->line, job);
-    if (s->n_asleep > 0)
+    if (s->n_asleep > 0 && q->line.n > 0)
         pthread_cond_signal(&s->work);
     return RCD_OK;
 }
@@ -158,6 +159,10 @@ rcd_status rcd_queue_submit(rcd_queue *q, struct rcd_job *job, unsigned *retry_a
     job->infer.err.code = RCD_OK;
     job->times = (struct rcd_job_times){.queued = now};
     job->batch_rows = 0;
+    job->runs = 0;
+    job->compute_ns = 0;
+    job->answered = job->prepared = false;
+    job->stepper = NULL;
     job->queue = q;
     s->pending++; /* before the job can be done; only this thread reads it */
     pthread_mutex_lock(&s->lock);

@@ -49,9 +49,12 @@ static inline struct rcd_job *rcd__jobs_pop(struct rcd__jobs *list)
 /** The waiting jobs of one queue, as the policy sees them. */
 struct rcd__line {
     struct rcd__line *next; /* in the ring; lines without jobs are not in it */
+    bool in_ring;
     struct rcd__jobs lanes[RCD__LEVELS];
-    uint32_t filled; /* bit i: lane i has jobs */
-    size_t n, rows;
+    uint32_t filled;            /* bit i: lane i has jobs */
+    size_t n, rows;             /* in the lanes */
+    struct rcd_serial *serials; /* those with jobs that wait for their turn */
+    size_t n_serial;            /* these jobs */
     size_t max_rows, max_waiting;
     uint64_t max_delay_ns;
     uint64_t next_expiry; /* no job expires before; UINT64_MAX: none will */
@@ -80,6 +83,10 @@ void rcd__line_init(struct rcd__line *l, size_t max_rows, uint64_t max_delay_ns,
 size_t rcd__line_full(const struct rcd__policy *p, const struct rcd__line *l);
 /** Takes the job, whose times.queued is set; it may leave in any later call here. */
 void rcd__line_push(struct rcd__policy *p, struct rcd__line *l, struct rcd_job *job);
+/** A job that has run a piece and has more to do: behind those that wait. */
+void rcd__line_requeue(struct rcd__policy *p, struct rcd__line *l, struct rcd_job *job);
+/** A job of a serial is over: the next one may run. Does nothing for other jobs. */
+void rcd__line_release(struct rcd__policy *p, struct rcd__line *l, const struct rcd_job *job);
 /** When the job must have left the queue; 0: no limit. */
 uint64_t rcd__job_expiry(const struct rcd_job *job);
 /** What a worker that has nothing to do should do. `pressed`: it comes straight from a batch and
@@ -94,6 +101,20 @@ void rcd__line_drained(struct rcd__line *l, size_t n, uint64_t picked, uint64_t 
 /** Seconds until the line should have room again, 1 to RCD__RETRY_MAX_S. */
 unsigned rcd__line_retry_after_s(const struct rcd__line *l);
 
+/* ---- pace.c (pure): how many time steps a run takes -------------------------------------------- */
+
+enum { RCD__PACE_SIZES = 12 };
+struct rcd__pace {
+    uint64_t step_ns[RCD__PACE_SIZES]; /* by log2 of the rows: time of one step; 0: not seen yet */
+    uint64_t around_ns;                /* of a run outside the engine */
+};
+/** Time steps of the next run with so many rows; at least 1. */
+int64_t rcd__pace_steps(const struct rcd__pace *p, size_t rows);
+/** A run whose longest piece had `steps` steps, and all its rows together `row_steps`, took `ns`, and
+ * `around_ns` for cutting and keeping. */
+void rcd__pace_ran(struct rcd__pace *p, uint64_t row_steps, int64_t steps, uint64_t ns,
+                   uint64_t around_ns);
+
 /* ---- queues and workers ------------------------------------------------------------------------ */
 
 struct rcd_queue {
@@ -104,6 +125,7 @@ struct rcd_queue {
     atomic_size_t refs; /* the opener, each job, each worker at work on it */
     /* under s->lock */
     struct rcd__line line;
+    struct rcd__pace pace;
     size_t running;
     bool closed;
     /* under stats_lock */
@@ -117,6 +139,7 @@ struct rcd__worker {
     bool started; /* L only */
     rcd_exec *exec;
     struct rcd_infer **reqs; /* of the batch; grows */
+    size_t max_bytes;        /* of one sequence's outputs */
     size_t cap;
     bool idle;                  /* under s->lock */
     atomic_uint_fast64_t beats; /* steps of progress; relaxed, only ever compared */
@@ -139,6 +162,7 @@ struct rcd_sched {
     pthread_cond_t work; /* signalled under `lock`: jobs came or stopping was set */
     struct rcd__policy policy;
     size_t n_running, n_asleep;
+    bool whole_requests; /* set once */
     bool stopping;
 
     pthread_mutex_t done_lock;
@@ -149,6 +173,8 @@ struct rcd_sched {
 struct rcd__run_times {
     uint64_t started, ready, computed;
     size_t rows;
+    int64_t steps;      /* of the longest piece; 0: no sequence */
+    uint64_t row_steps; /* of all rows */
 };
 
 /* worker.c */
@@ -160,8 +186,9 @@ void rcd__complete(rcd_sched *s, struct rcd__jobs jobs);
 /* queue.c; Threading: any thread */
 void rcd__queue_ref(rcd_queue *q);
 void rcd__queue_unref(rcd_queue *q);
-/** End jobs that never ran, with RCD_ETIMEOUT or RCD_EUNAVAILABLE. */
+/** End jobs that wait, with RCD_ETIMEOUT or RCD_EUNAVAILABLE. */
 void rcd__end_waiting(rcd_sched *s, struct rcd__jobs jobs, rcd_status why);
 /* stats.c; Threading: any thread */
-void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, const struct rcd__jobs *jobs);
+void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, uint64_t ended);
+void rcd__stats_job(rcd_queue *q, const struct rcd_job *job);
 void rcd__stats_unrun(rcd_queue *q, const struct rcd_job *job);

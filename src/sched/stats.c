@@ -39,6 +39,14 @@ static void add_job(struct rcd_queue_stats *st, const struct rcd_job *job)
     add_time(&st->output, t->computed, t->encoded);
 }
 
+static size_t bucket_of(uint64_t n)
+{
+    size_t bucket = 0;
+    while (n > rcd_batch_bounds[bucket] && bucket < RCD_BATCH_BUCKETS - 1)
+        bucket++;
+    return bucket;
+}
+
 static void add_run(struct rcd_queue_stats *st, const struct rcd__run_times *t, uint64_t ended)
 {
     size_t at = t->rows < RCD_BATCH_STATS_MAX ? t->rows - 1 : RCD_BATCH_STATS_MAX - 1;
@@ -47,21 +55,26 @@ static void add_run(struct rcd_queue_stats *st, const struct rcd__run_times *t, 
     b->input_ns += t->ready - t->started;
     b->infer_ns += t->computed - t->ready;
     b->output_ns += ended - t->computed;
-    size_t bucket = 0;
-    while (t->rows > rcd_batch_bounds[bucket] && bucket < RCD_BATCH_BUCKETS - 1)
-        bucket++;
-    st->batch_rows_buckets[bucket]++;
+    st->batch_rows_buckets[bucket_of(t->rows)]++;
+    if (t->steps > 0) {
+        st->run_steps_buckets[bucket_of((uint64_t)t->steps)]++;
+        st->run_steps += (uint64_t)t->steps;
+    }
     st->execution_count++;
     st->last_inference_ms = rcd_wall_ms();
 }
 
-void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, const struct rcd__jobs *jobs)
+void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, uint64_t ended)
 {
     pthread_mutex_lock(&q->stats_lock);
-    if (t->rows > 0)
-        add_run(&q->stats, t, jobs->tail->times.encoded);
-    for (const struct rcd_job *job = jobs->head; job != NULL; job = job->next)
-        add_job(&q->stats, job);
+    add_run(&q->stats, t, ended);
+    pthread_mutex_unlock(&q->stats_lock);
+}
+
+void rcd__stats_job(rcd_queue *q, const struct rcd_job *job)
+{
+    pthread_mutex_lock(&q->stats_lock);
+    add_job(&q->stats, job);
     pthread_mutex_unlock(&q->stats_lock);
 }
 

@@ -14,21 +14,32 @@ static void beat(struct rcd__worker *w)
     atomic_fetch_add_explicit(&w->beats, 1, memory_order_relaxed);
 }
 
-/* Bytes to checked tensors; a failure ends up in job->err. */
-static void prepare(struct rcd__worker *w, rcd_queue *q, struct rcd_job *job, uint64_t picked)
+/* Bytes to checked tensors; a failure ends up in job->err. Once per job. */
+static void prepare(rcd_queue *q, struct rcd_job *job, uint64_t picked)
 {
-    beat(w);
+    job->prepared = true;
     job->times.picked = picked;
-    if (job->ops->gone != NULL && job->ops->gone(job)) {
-        rcd_fail(&job->err, RCD_ECANCELLED, "the client left while the request waited");
-        return;
-    }
     rcd_status st = job->ops->decode != NULL ? job->ops->decode(job, &job->err) : RCD_OK;
-    if (st == RCD_OK)
+    if (st == RCD_OK && job->ops->begin != NULL)
+        st = job->ops->begin(job, &job->err);
+    if (st == RCD_OK && !job->answered)
         st = rcd_plan_check_inputs(q->plan, job->infer.in, &job->err);
     job->err.code = st;
     if (job->rows == 0)
         job->rows = 1;
+}
+
+static void look_at(struct rcd__worker *w, rcd_queue *q, struct rcd_job *job, uint64_t picked)
+{
+    beat(w);
+    if (job->ops->gone != NULL && job->ops->gone(job)) {
+        if (!job->prepared)
+            job->times.picked = picked;
+        rcd_fail(&job->err, RCD_ECANCELLED, "the client left while the request %s",
+                 job->runs > 0 ? "ran" : "waited");
+    } else if (!job->prepared) {
+        prepare(q, job, picked);
+    }
 }
 
 static bool make_room(struct rcd__worker *w, size_t n)
@@ -43,61 +54,183 @@ static bool make_room(struct rcd__worker *w, size_t n)
     return true;
 }
 
-static void finish(struct rcd__worker *w, rcd_queue *q, struct rcd_job *job,
-                   const struct rcd__run_times *t)
+/* ---- one group ------------------------------------------------------------------------------ */
+
+struct group {
+    rcd_queue *q;
+    struct rcd__jobs jobs, over, again; /* in the run; at their end; with more to do */
+    struct rcd__run_times t;
+    size_t n;
+};
+
+static bool runs(const struct rcd_job *job)
 {
-    bool ran = job->err.code == RCD_OK;
-    job->times.decoded = t->ready;
-    if (ran) {
-        job->times.computed = t->computed;
-        job->batch_rows = t->rows;
-        if (job->infer.err.code != RCD_OK)
-            job->err = job->infer.err;
-    }
-    job->ops->encode(job);
-    if (ran && q->n_outputs > 0)
-        rcd_infer_drop(&job->infer, q->n_outputs);
-    job->times.encoded = rcd_now_ns();
-    beat(w);
+    return job->err.code == RCD_OK && !job->answered;
 }
 
-/* Take jobs off `todo` until max_rows, run them, hand them over. *ahead: the first job of `todo` is
- * decoded already. */
-static void run_group(struct rcd__worker *w, rcd_queue *q, struct rcd__jobs *todo, bool *ahead,
-                      uint64_t picked)
+/* Take jobs off `todo` until max_rows. *ahead: the first job of `todo` is looked at already. */
+static void gather(struct rcd__worker *w, struct group *g, struct rcd__jobs *todo, bool *ahead,
+                   uint64_t picked)
 {
-    struct rcd__jobs group = {NULL, NULL};
-    struct rcd__run_times t = {.started = rcd_now_ns()};
-    const size_t max_rows = q->line.max_rows;
+    const size_t max_rows = g->q->line.max_rows;
     size_t n = 0;
     for (struct rcd_job *job; (job = todo->head) != NULL && make_room(w, n);) {
         if (!*ahead)
-            prepare(w, q, job, picked);
-        bool good = job->err.code == RCD_OK;
-        *ahead = good && n > 0 && (job->rows > max_rows || t.rows > max_rows - job->rows);
+            look_at(w, g->q, job, picked);
+        bool good = runs(job);
+        *ahead = good && n > 0 && (job->rows > max_rows || g->t.rows > max_rows - job->rows);
         if (*ahead)
             break;
-        rcd__jobs_push(&group, rcd__jobs_pop(todo));
+        rcd__jobs_push(&g->jobs, rcd__jobs_pop(todo));
         if (good) {
-            w->reqs[n++] = &job->infer;
-            t.rows += job->rows;
+            n++;
+            g->t.rows += job->rows;
         }
     }
-    t.ready = rcd_now_ns();
-    if (n > 0)
-        rcd_exec_run(w->exec, q->plan, n, w->reqs, NULL);
-    t.computed = rcd_now_ns();
-    for (struct rcd_job *job = group.head; job != NULL; job = job->next)
-        finish(w, q, job, &t);
-    rcd__stats_run(q, &t, &group);
-    rcd__complete(w->s, group);
 }
 
-static void run_batch(struct rcd__worker *w, struct rcd__pick *pick, uint64_t picked)
+/* The next piece of a job: all of it, or some time steps of a long sequence. */
+static struct rcd_infer *next_piece(struct rcd__worker *w, struct group *g, struct rcd_job *job,
+                                    int64_t steps)
+{
+    struct rcd_infer *piece = &job->infer;
+    rcd_status st = RCD_OK;
+    int64_t left = job->stepper != NULL ? rcd_stepper_left(job->stepper)
+                                        : rcd_plan_steps(g->q->plan, &job->infer);
+    int64_t len = left <= steps + steps / 4 ? left : steps; /* no small rest */
+    if (job->stepper == NULL && left > len)
+        st = rcd_stepper_new(g->q->plan, &job->infer, w->max_bytes, &job->stepper, &job->err);
+    if (st == RCD_OK && job->stepper != NULL)
+        st = rcd_stepper_next(job->stepper, len, &piece, &job->err);
+    job->err.code = st;
+    g->t.steps = len > g->t.steps ? len : g->t.steps;
+    g->t.row_steps += (uint64_t)len * job->rows;
+    return piece;
+}
+
+static void run(struct rcd__worker *w, struct group *g)
+{
+    int64_t steps = w->s->whole_requests ? INT64_MAX / 2 : rcd__pace_steps(&g->q->pace, g->t.rows);
+    for (struct rcd_job *job = g->jobs.head; job != NULL; job = job->next) {
+        if (!runs(job))
+            continue;
+        struct rcd_infer *piece = next_piece(w, g, job, steps);
+        if (job->err.code == RCD_OK)
+            w->reqs[g->n++] = piece;
+    }
+    g->t.ready = rcd_now_ns();
+    if (g->n > 0)
+        rcd_exec_run(w->exec, g->q->plan, g->n, w->reqs, NULL);
+    g->t.computed = rcd_now_ns();
+}
+
+/* What the run gave: an error, an answer, or more to do. */
+static bool take(struct group *g, struct rcd_job *job)
+{
+    if (!runs(job))
+        return true;
+    job->runs++;
+    job->compute_ns += g->t.computed - g->t.ready;
+    job->batch_rows = g->t.rows;
+    if (job->times.decoded == 0)
+        job->times.decoded = g->t.ready;
+    job->times.computed = g->t.computed;
+    if (job->stepper != NULL)
+        job->err.code = rcd_stepper_take(job->stepper, &job->err);
+    else if (job->infer.err.code != RCD_OK)
+        job->err = job->infer.err;
+    return job->err.code != RCD_OK || job->stepper == NULL || rcd_stepper_left(job->stepper) == 0;
+}
+
+/* The job's answer is made and kept, or its failure. Returns whether it is over now. */
+static bool finish(struct group *g, struct rcd_job *job)
+{
+    bool later = false, ran = job->runs > 0 && job->err.code == RCD_OK;
+    job->ops->encode(job);
+    if (job->err.code == RCD_OK && job->ops->commit != NULL) {
+        job->err.code = job->ops->commit(job, &later, &job->err);
+        if (job->err.code != RCD_OK)
+            job->ops->encode(job);
+    }
+    if (ran && g->q->n_outputs > 0)
+        rcd_infer_drop(&job->infer, g->q->n_outputs);
+    job->stepper = rcd_stepper_free(job->stepper);
+    if (!later)
+        job->times.encoded = rcd_now_ns();
+    return !later;
+}
+
+/* Jobs that are over let the next of their serial run; those with more to do wait again. */
+static void back_to_queue(struct rcd__worker *w, struct group *g)
+{
+    rcd_sched *s = w->s;
+    bool work = g->again.head != NULL;
+    pthread_mutex_lock(&s->lock);
+    for (const struct rcd_job *job = g->over.head; job != NULL; job = job->next) {
+        rcd__line_release(&s->policy, &g->q->line, job);
+        work = work || job->serial != NULL;
+    }
+    for (struct rcd_job *job; (job = rcd__jobs_pop(&g->again)) != NULL;)
+        rcd__line_requeue(&s->policy, &g->q->line, job);
+    if (g->t.rows > 0 && g->t.steps > 0)
+        rcd__pace_ran(&g->q->pace, g->t.row_steps, g->t.steps, g->t.computed - g->t.ready,
+                      rcd_now_ns() - g->t.computed);
+    if (work && s->n_asleep > 0)
+        pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Returns how many jobs are over. */
+static size_t run_group(struct rcd__worker *w, rcd_queue *q, struct rcd__jobs *todo, bool *ahead,
+                        uint64_t picked)
+{
+    struct group g = {.q = q, .t = {.started = rcd_now_ns()}};
+    size_t n_over = 0;
+    gather(w, &g, todo, ahead, picked);
+    run(w, &g);
+    for (struct rcd_job *job; (job = rcd__jobs_pop(&g.jobs)) != NULL;) {
+        if (!take(&g, job)) {
+            rcd__jobs_push(&g.again, job);
+            continue;
+        }
+        beat(w);
+        n_over++;
+        if (finish(&g, job)) {
+            rcd__stats_job(q, job);
+            rcd__jobs_push(&g.over, job);
+        }
+    }
+    if (g.n > 0)
+        rcd__stats_run(q, &g.t, rcd_now_ns());
+    back_to_queue(w, &g);
+    if (g.over.head != NULL)
+        rcd__complete(w->s, g.over);
+    return n_over;
+}
+
+void rcd_job_finish(struct rcd_job *job)
+{
+    rcd_queue *q = job->queue;
+    rcd_sched *s = q->s;
+    struct rcd__jobs one = {job, job};
+    job->next = NULL;
+    job->times.encoded = rcd_now_ns();
+    rcd__stats_job(q, job);
+    pthread_mutex_lock(&s->lock);
+    rcd__line_release(&s->policy, &q->line, job);
+    if (job->serial != NULL && s->n_asleep > 0)
+        pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    rcd__complete(s, one);
+}
+
+static size_t run_batch(struct rcd__worker *w, struct rcd__pick *pick, uint64_t picked)
 {
     rcd_queue *q = pick->jobs.head->queue;
+    size_t n_over = 0;
     for (bool ahead = false; pick->jobs.head != NULL;)
-        run_group(w, q, &pick->jobs, &ahead, picked);
+        n_over += run_group(w, q, &pick->jobs, &ahead, picked);
+    return n_over;
 }
 
 /* Under s->lock, which is left while it sleeps. */
@@ -144,12 +277,11 @@ void *rcd__worker_main(void *worker)
         }
         pthread_mutex_unlock(&s->lock);
         rcd__end_waiting(s, pick.expired, RCD_ETIMEOUT);
-        if (q != NULL)
-            run_batch(w, &pick, now);
+        size_t n_over = q != NULL ? run_batch(w, &pick, now) : 0;
         pthread_mutex_lock(&s->lock);
         if (q != NULL) {
             q->running -= pick.n;
-            rcd__line_drained(&q->line, pick.n, now, rcd_now_ns());
+            rcd__line_drained(&q->line, n_over, now, rcd_now_ns());
             s->n_running--;
             from_batch = true;
             pthread_mutex_unlock(&s->lock);

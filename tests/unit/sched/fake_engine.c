@@ -150,3 +150,71 @@ void rcd_infer_drop(struct rcd_infer *req, size_t n_outputs)
         ((rcd_exec *)req->out[0].block)->live--;
     req->out[0] = (struct rcd_tensor){.dtype = RCD_NONE};
 }
+
+/* ---- sequences: an input of rank 1 has dims[0] time steps ------------------------------------- */
+
+struct rcd_stepper {
+    struct rcd_infer *whole, piece;
+    struct rcd_tensor out[1];
+    int64_t left, len;
+};
+static atomic_int steppers;
+
+int fake_steppers(void)
+{
+    return atomic_load(&steppers);
+}
+
+int64_t rcd_plan_steps(const rcd_plan *p, const struct rcd_infer *req)
+{
+    (void)p;
+    return req->in[0].rank == 1 ? req->in[0].dims[0] : 0;
+}
+
+rcd_status rcd_stepper_new(const rcd_plan *p, struct rcd_infer *whole, size_t max_bytes,
+                           rcd_stepper **ret, struct rcd_error *err)
+{
+    (void)max_bytes;
+    (void)err;
+    rcd_stepper *s = calloc(1, sizeof *s);
+    atomic_fetch_add(&steppers, 1);
+    s->whole = whole;
+    s->left = rcd_plan_steps(p, whole);
+    s->piece = (struct rcd_infer){.in = whole->in, .out = s->out};
+    *ret = s;
+    return RCD_OK;
+}
+
+rcd_stepper *rcd_stepper_free(rcd_stepper *s)
+{
+    if (s != NULL)
+        atomic_fetch_sub(&steppers, 1);
+    free(s);
+    return NULL;
+}
+
+int64_t rcd_stepper_left(const rcd_stepper *s)
+{
+    return s->left;
+}
+
+rcd_status rcd_stepper_next(rcd_stepper *s, int64_t steps, struct rcd_infer **ret,
+                            struct rcd_error *err)
+{
+    (void)err;
+    s->len = steps < s->left ? steps : s->left;
+    *ret = &s->piece;
+    return RCD_OK;
+}
+
+rcd_status rcd_stepper_take(rcd_stepper *s, struct rcd_error *err)
+{
+    if (s->piece.err.code != RCD_OK)
+        return rcd_fail(err, s->piece.err.code, "%s", s->piece.err.text);
+    s->left -= s->len;
+    if (s->left == 0)
+        s->whole->out[0] = s->out[0];
+    else
+        rcd_infer_drop(&s->piece, 1);
+    return RCD_OK;
+}

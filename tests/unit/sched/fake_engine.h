@@ -1,7 +1,7 @@
 /* fake_engine.h - the engine's functions that sched/ calls, with a gate to hold workers in a run and
  * a record of the runs. Each plan has one input and one output; the answer is the input plus one. */
 #pragma once
-#include "recurd/engine.h"
+#include "recurd/engine_steps.h"
 
 rcd_plan *fake_plan_new(void);
 int fake_plans(void); /* plans alive */

@@ -39,7 +39,8 @@ static void done(struct rcd_job *job)
         t->then(t);
 }
 
-static const struct rcd_job_ops ops = {decode, encode, gone, done};
+static const struct rcd_job_ops ops = {
+    .decode = decode, .encode = encode, .gone = gone, .done = done};
 
 void site_start(struct site *s, unsigned n_workers, size_t max_queued)
 {

@@ -252,3 +252,97 @@ Test(sched_policy, retry_after_follows_the_drain)
         rcd__line_drained(&line_a, 1, (uint64_t)i * 50000 * ms, ((uint64_t)i * 50000 + 9000) * ms);
     cr_expect_eq(rcd__line_retry_after_s(&line_a), RCD__RETRY_MAX_S);
 }
+
+/* ---- serials: the requests of a session ------------------------------------------------------- */
+
+static struct rcd_job *add_serial(struct rcd_serial *serial, uint64_t deadline)
+{
+    struct rcd_job *job = &jobs[n_jobs++];
+    *job = (struct rcd_job){.rows = 1, .serial = serial, .deadline_ns = deadline};
+    job->times.queued = 1;
+    rcd__line_push(&policy, &line_a, job);
+    return job;
+}
+
+Test(sched_policy, jobs_of_a_serial_run_one_by_one_in_order)
+{
+    struct rcd_serial one = {.busy = false}, two = {.busy = false};
+    start();
+    for (int i = 0; i < 3; i++)
+        add_serial(&one, 0);
+    add_serial(&two, 0);
+    cr_expect_eq(policy.n, 4);
+    picks(&line_a, "0 3");
+    picks(NULL, "");
+    rcd__line_release(&policy, &line_a, &jobs[0]);
+    rcd__line_release(&policy, &line_a, &jobs[3]);
+    cr_expect(!two.busy && one.busy);
+    add_serial(&two, 0);
+    picks(&line_a, "1 4");
+    rcd__line_release(&policy, &line_a, &jobs[1]);
+    picks(&line_a, "2");
+    rcd__line_release(&policy, &line_a, &jobs[2]);
+    picks(NULL, "");
+    cr_expect(!one.busy);
+    cr_expect_eq(policy.n, 0);
+}
+
+Test(sched_policy, expiry_reaches_jobs_behind_others_and_lets_the_next_go)
+{
+    struct rcd_serial one = {.busy = false};
+    start();
+    add_serial(&one, 50);
+    add_serial(&one, 60);
+    add_serial(&one, 0);
+    struct rcd__jobs out = rcd__policy_expire(&policy, 70);
+    cr_expect_str_eq(numbers(&out), "1 0");
+    picks(&line_a, "2");
+    add_serial(&one, 200);
+    picks(NULL, "");
+    out = rcd__policy_expire(&policy, 300);
+    cr_expect_str_eq(numbers(&out), "3");
+    cr_expect_eq(policy.n, 0);
+    rcd__line_release(&policy, &line_a, &jobs[2]);
+    cr_expect(!one.busy);
+}
+
+Test(sched_policy, a_full_queue_counts_jobs_that_wait_for_their_session)
+{
+    struct rcd_serial one = {.busy = false};
+    start();
+    rcd__line_init(&line_a, 4, 0, 3);
+    for (int i = 0; i < 3; i++)
+        add_serial(&one, 0);
+    cr_expect_eq(rcd__line_full(&policy, &line_a), 3);
+    struct rcd__jobs out = rcd__policy_flush(&policy);
+    cr_expect_str_eq(numbers(&out), "1 2 0");
+    cr_expect_eq(policy.n, 0);
+}
+
+Test(sched_policy, a_sequence_goes_on_behind_whoever_came_meanwhile)
+{
+    start();
+    struct rcd_job *longer = add(&line_a, 0, 1, 1, 0);
+    picks(&line_a, "0");
+    longer->runs = 1;
+    add(&line_a, 0, 1, 2, 0);
+    rcd__line_requeue(&policy, &line_a, longer);
+    add(&line_a, 0, 1, 3, 0);
+    picks(&line_a, "1 0 2");
+}
+
+Test(sched_policy, steps_of_a_run_fit_the_quantum_and_outweigh_what_is_around)
+{
+    struct rcd__pace pace = {.around_ns = 0};
+    cr_expect_eq(rcd__pace_steps(&pace, 1), 16, "nothing is known yet");
+    for (int i = 0; i < 100; i++)
+        rcd__pace_ran(&pace, 10, 10, 100000, 1000); /* one row: 10 us a step */
+    cr_expect(rcd__pace_steps(&pace, 1) >= 95 && rcd__pace_steps(&pace, 1) <= 105);
+    cr_expect(rcd__pace_steps(&pace, 8) >= 11 && rcd__pace_steps(&pace, 8) <= 14,
+              "sizes not seen: in proportion");
+    for (int i = 0; i < 100; i++)
+        rcd__pace_ran(&pace, 64 * 10, 10, 10000000, 200000); /* 64 rows: 1 ms a step */
+    cr_expect(rcd__pace_steps(&pace, 64) >= 4 && rcd__pace_steps(&pace, 64) <= 5,
+              "a run of 1 ms would spend a sixth of it on the rest");
+    cr_expect_geq(rcd__pace_steps(&pace, 100000), 1);
+}
