@@ -122,12 +122,14 @@ def setup(args):
     folder = pathlib.Path(args.models_dir) / args.name
     try:
         (folder / "1").mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "model.json", json.dumps(MODEL_JSON, indent=2).encode() + b"\n")
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in MODEL_JSON.items())
+        write_whole(folder / "model.json", f"{{\n{lines}\n}}\n".encode())
         write_whole(folder / "1" / "model.onnx", data)
     except OSError as e:
         raise Failure(f"cannot write: {e}") from None
     print(f"{folder}: model.json, 1/model.onnx from {origin}")
     print(f"serve it: recurd --models {args.models_dir}")
+    return 0
 
 
 # ---- the recording ------------------------------------------------------------------------------------

@@ -9,6 +9,20 @@
 struct uv_loop_s;
 
 typedef struct rcd_api rcd_api;
+typedef struct rcd_stores rcd_stores; /* the sessions of all models */
+
+struct rcd_stores_opts {
+    rcd_sched *sched;      /* [borrowed] */
+    const char *state_dir; /* [copied] NULL or "": no session survives the process */
+    size_t max_bytes;      /* of all sessions' states */
+    void (*log)(void *ctx, int priority, const char *text);
+    void *log_ctx;
+};
+/** RCD_ENOMEM, RCD_EIO (the directory, or another daemon uses it). */
+RCD_MUST_CHECK rcd_status rcd_stores_new(const struct rcd_stores_opts *opts, rcd_stores **ret,
+                                         struct rcd_error *err);
+/** After the registry and the api. NULL is fine; returns NULL. */
+rcd_stores *rcd_stores_free(rcd_stores *s);
 
 /** Where the daemon is in its life; api answers health and admission by it. */
 typedef enum rcd_life { RCD_LIFE_STARTING, RCD_LIFE_READY, RCD_LIFE_DRAINING } rcd_life;
@@ -16,7 +30,7 @@ typedef enum rcd_life { RCD_LIFE_STARTING, RCD_LIFE_READY, RCD_LIFE_DRAINING } r
 struct rcd_api_opts {
     struct uv_loop_s *loop;      /* [borrowed] load and unload run on its helper threads */
     rcd_registry *registry;      /* [borrowed] */
-    rcd_sched *sched;            /* [borrowed] */
+    rcd_stores *stores;          /* [borrowed] */
     const char *version;         /* of the daemon */
     const char *cpu_level;       /* for recurd_build_info */
     bool control;                /* load and unload over HTTP are allowed */
@@ -44,6 +58,8 @@ void rcd_api_finished(void *api, const rcd_http_req *req, int http_status, uint6
 /** The server whose connections /metrics reports; set once after both exist. */
 void rcd_api_set_http(rcd_api *api, rcd_http *http);
 void rcd_api_set_life(rcd_api *api, rcd_life life);
+/** House-keeping of sessions, every 100 ms or so. */
+void rcd_api_tick(rcd_api *api);
 /** Lateness of the loop's timer, seconds, for recurd_loop_lag_seconds. */
 void rcd_api_note_loop_lag(rcd_api *api, double seconds);
 /** The options that SIGHUP can change. */
@@ -52,8 +68,8 @@ void rcd_api_set_strict_ready(rcd_api *api, bool on);
 /** Admin calls (load, unload, inference requests) that are not answered yet. */
 size_t rcd_api_pending(const rcd_api *api);
 
-/** struct rcd_registry_opts.attach and .detach: give a version its queue. ctx points to the
- * scheduler. Threading: any thread. */
-rcd_status rcd_api_attach(void *sched, const rcd_version *v, void **ret_queue,
+/** struct rcd_registry_opts.attach and .detach: give a version its queue and its sessions. ctx is the
+ * rcd_stores. Threading: any thread. */
+rcd_status rcd_api_attach(void *stores, const rcd_version *v, void **ret_user,
                           struct rcd_error *err);
-void rcd_api_detach(void *sched, void *queue);
+void rcd_api_detach(void *stores, void *user);

@@ -116,6 +116,27 @@ void rcd_http_respond(rcd_http_req *req, int status, const char *content_type,
 void rcd_http_respond_error(rcd_http_req *req, rcd_status code, const char *text,
                             unsigned retry_after_s);
 
+/* ---- an answer in pieces ------------------------------------------------------------------ */
+typedef struct rcd_http_stream rcd_http_stream;
+/** Answer `req` with status 200 and a body that is written piece by piece (chunked for HTTP/1.1,
+ * until close for 1.0), not to be stored by caches. Instead of rcd_http_respond, with the same rule
+ * for `req`; once per request. A HEAD request gets the head only. At most `max_buffered` bytes wait
+ * for the client; each piece must be taken within body_timeout_ms, and all of them once the stream
+ * has ended. An idle stream has no deadline and counts as an active request.
+ * `closed` is called on the loop exactly once: when the client left or was too slow, when the
+ * stream was ended and sent, or when the server quiesces or is freed (which ends all streams; what
+ * is buffered is still sent). It is never called from inside the functions here. In it other
+ * streams and requests may be used, after it the stream must not. Returns NULL without memory (a
+ * 503 was answered; `closed` is not called). */
+rcd_http_stream *rcd_http_stream_begin(rcd_http_req *req, const char *content_type,
+                                       size_t max_buffered, void (*closed)(void *ctx), void *ctx);
+/** Append bytes; they go out in the loop's next turn. RCD_ETOOBIG: the client is too slow and
+ * more than max_buffered bytes would wait; RCD_ENOMEM: no memory for them. Then the stream is cut.
+ * RCD_ECANCELLED: it has ended already. After any of them `closed` comes from the loop. */
+rcd_status rcd_http_stream_write(rcd_http_stream *s, const void *bytes, size_t len);
+/** No more bytes: the answer ends after what is buffered. */
+void rcd_http_stream_end(rcd_http_stream *s);
+
 /* ---- content coding (zlib) ---------------------------------------------------------------- */
 typedef enum rcd_coding { RCD_CODING_IDENTITY, RCD_CODING_GZIP, RCD_CODING_DEFLATE } rcd_coding;
 /** Of a Content-Encoding header: false when unknown (415). NULL or "" is identity. */

@@ -3,10 +3,20 @@
 #pragma once
 #include "recurd/base.h"
 #include "recurd/engine.h"
+#include "recurd/sessions.h"
 
 typedef struct rcd_registry rcd_registry;
 /** One loaded version of one model; immutable, reference-counted. */
 typedef struct rcd_version rcd_version;
+
+/** "sessions" of model.json. */
+struct rcd_session_config {
+    uint64_t idle_ms, max_bytes;
+    rcd_overflow overflow;
+    rcd_durable durable;
+    unsigned ring;
+    bool carry; /* "reload": a new version takes the sessions over */
+};
 
 /** What model.json says, with defaults filled in. */
 struct rcd_model_config {
@@ -24,7 +34,7 @@ struct rcd_model_config {
     const uint64_t *specific;
     size_t n_warmup;
     const struct rcd_warmup *warmup;
-    const char *sessions_json; /* kept as text for the sessions' issue; NULL when absent */
+    struct rcd_session_config sessions;
 };
 struct rcd_warmup {
     size_t n;
@@ -106,6 +116,7 @@ const struct rcd_model_config *rcd_version_config(const rcd_version *v);
 void *rcd_version_user(const rcd_version *v);                               /* what attach gave */
 const char *const *rcd_version_labels(const rcd_version *v, size_t *ret_n); /* labels.txt */
 double rcd_version_load_seconds(const rcd_version *v);
+uint64_t rcd_version_fingerprint(const rcd_version *v); /* of model.onnx */
 
 /** One row of the index; strings live in the arena that was given. */
 struct rcd_index_row {

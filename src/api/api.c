@@ -1,5 +1,6 @@
 /* api.c - the route table and the life of an rcd_api. */
 #include "api_int.h"
+#include "stores.h"
 
 #include <string.h>
 
@@ -9,6 +10,9 @@
     {                                                                                              \
         method, "/v2/models/{model}/versions/{version}" rest, handler, flags                       \
     }
+
+#define SESSIONS "/v2/models/{model}/sessions"
+#define SESSION SESSIONS "/{session}"
 
 #define SHARED_MEMORY(kind)                                                                        \
     {"GET", "/v2/" kind "sharedmemory/status", rcd__shm_status, 0},                                \
@@ -29,6 +33,20 @@ static const struct rcd_route routes[] = {
     MODEL("GET", "/config", rcd__model_config, 0),
     MODEL("GET", "/stats", rcd__statistics, 0),
     MODEL("POST", "/infer", rcd__infer, RCD_ROUTE_INFER),
+    {"POST", SESSIONS, rcd__session_create, 0},
+    {"GET", SESSIONS, rcd__session_list, 0},
+    {"GET", SESSIONS "/events", rcd__session_events, 0},
+    {"GET", SESSION, rcd__session_describe, 0},
+    {"DELETE", SESSION, rcd__session_end, 0},
+    {"GET", SESSION "/state", rcd__session_state_get, 0},
+    {"PUT", SESSION "/state", rcd__session_state_put, 0},
+    {"GET", SESSION "/export", rcd__session_export, 0},
+    {"POST", SESSION "/import", rcd__session_import, 0},
+    {"POST", SESSION "/fork", rcd__session_fork, 0},
+    {"POST", SESSION "/rewind", rcd__session_rewind, 0},
+    {"POST", SESSION "/snapshots", rcd__snapshot_make, 0},
+    {"GET", SESSION "/snapshots", rcd__snapshot_list, 0},
+    {"DELETE", SESSION "/snapshots/{snapshot}", rcd__snapshot_drop, 0},
     {"POST", "/v2/repository/index", rcd__index, 0},
     {"POST", "/v2/repository/models/{model}/load", rcd__load, RCD_ROUTE_ADMIN},
     {"POST", "/v2/repository/models/{model}/unload", rcd__unload, RCD_ROUTE_ADMIN},
@@ -82,6 +100,8 @@ rcd_api *rcd_api_free(rcd_api *api)
     if (api == NULL)
         return NULL;
     RCD_ASSERT(api->pending == 0);
+    if (api->opts.stores != NULL)
+        rcd__stores_unpin(api->opts.stores);
     free_text(api->opts.version);
     free_text(api->opts.cpu_level);
     rcd_free(api);
@@ -111,6 +131,12 @@ void rcd_api_set_access_log(rcd_api *api, bool on)
 size_t rcd_api_pending(const rcd_api *api)
 {
     return api->pending;
+}
+
+void rcd_api_tick(rcd_api *api)
+{
+    rcd__stores_tick(api->opts.stores, api->opts.registry);
+    rcd__events_pump(api);
 }
 
 void rcd_api_note_loop_lag(rcd_api *api, double seconds)

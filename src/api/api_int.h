@@ -14,7 +14,10 @@ struct rcd__trace_settings {
     int64_t count;
 };
 
+struct rcd__listener_of_events;
+
 struct rcd_api {
+    struct rcd__listener_of_events *listeners;
     struct rcd_api_opts opts; /* its two strings are owned */
     rcd_http *http;           /* [borrowed] */
     rcd_life life;
@@ -48,6 +51,10 @@ RCD_MUST_CHECK rcd_status rcd__versions_ready(rcd_api *api, const char *model,
                                               size_t *ret_n);
 void rcd__versions_unref(rcd_version **list, size_t n);
 
+/* ---- infer.c ---- */
+/* Strict decimal of an Inference-Header-Content-Length. */
+bool rcd__parse_length(const char *text, size_t *ret);
+
 /* ---- hooks.c ---- */
 void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t total_ns);
 
@@ -56,6 +63,10 @@ void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t
 RCD_MUST_CHECK rcd_status rcd__base64(struct rcd_arena *arena, const char *text, size_t len,
                                       const void **ret, size_t *ret_len, struct rcd_error *err);
 
+/* ---- events.c ---- */
+/* Send what happened to the streams that listen. */
+void rcd__events_pump(rcd_api *api);
+
 /* ---- handlers ---- */
 rcd_http_handler rcd__live, rcd__ready, rcd__model_ready;
 rcd_http_handler rcd__server_metadata, rcd__model_metadata, rcd__model_config;
@@ -63,3 +74,7 @@ rcd_http_handler rcd__infer, rcd__statistics, rcd__metrics;
 rcd_http_handler rcd__index, rcd__load, rcd__unload;
 rcd_http_handler rcd__logging_get, rcd__logging_set, rcd__trace_get, rcd__trace_set;
 rcd_http_handler rcd__shm_status, rcd__shm_refuse;
+rcd_http_handler rcd__session_create, rcd__session_list, rcd__session_describe, rcd__session_end;
+rcd_http_handler rcd__session_state_get, rcd__session_state_put, rcd__session_export;
+rcd_http_handler rcd__session_import, rcd__session_fork, rcd__session_rewind, rcd__session_events;
+rcd_http_handler rcd__snapshot_make, rcd__snapshot_list, rcd__snapshot_drop;

@@ -1,4 +1,4 @@
-/* hooks.c - what the HTTP server asks and tells about requests, and the queue of a new version. */
+/* hooks.c - what the HTTP server asks and tells about requests. */
 #include "api_int.h"
 
 #include <string.h>
@@ -38,24 +38,4 @@ void rcd_api_finished(void *ctx, const rcd_http_req *req, int http_status, uint6
     api->client_aborts += client_gone;
     if (api->opts.access_log && api->opts.log != NULL)
         rcd__log_access(api, req, http_status, total_ns);
-}
-
-rcd_status rcd_api_attach(void *sched, const rcd_version *v, void **ret_queue,
-                          struct rcd_error *err)
-{
-    const struct rcd_model_config *c = rcd_version_config(v);
-    const struct rcd_queue_opts opts = {.name = rcd_version_model(v),
-                                        .max_rows = c->max_rows,
-                                        .max_delay_ns = c->max_delay_us * 1000,
-                                        .max_queue = c->max_queue};
-    rcd_queue *q = NULL;
-    rcd_status st = rcd_queue_new(sched, rcd_version_plan(v), &opts, &q, err);
-    *ret_queue = q;
-    return st;
-}
-
-void rcd_api_detach(void *sched, void *queue)
-{
-    (void)sched;
-    rcd_queue_close(queue);
 }

@@ -18,6 +18,7 @@ static struct rcd__infer *of_job(struct rcd_job *job)
 
 static void job_free(struct rcd__infer *x)
 {
+    rcd__sequence_leave(x);
     rcd_buf_done(&x->inflated);
     rcd_buf_done(&x->out);
     rcd_arena_done(&x->arena);
@@ -25,9 +26,28 @@ static void job_free(struct rcd__infer *x)
     rcd_free(x);
 }
 
-/* 415 says what would be understood. */
-static void answer_error(rcd_http_req *req, const struct rcd_error *err, unsigned retry_after_s)
+/* A step that is not the next one: the body says which is. */
+static bool answer_step(const struct rcd__infer *x, const struct rcd_error *err)
 {
+    struct rcd_buf b;
+    if (err->code != RCD_ECONFLICT || x->seq.turn.expected == 0)
+        return false;
+    rcd_buf_init(&b, RCD__ANSWER_MAX);
+    (void)rcd_buf_puts(&b, "{\"error\":");
+    rcd__put_text(&b, err->text);
+    (void)rcd_buf_printf(&b, ",\"code\":\"%s\",\"expected_step\":%llu}", rcd_status_word(err->code),
+                         (unsigned long long)x->seq.turn.expected);
+    rcd__answer(x->req, rcd_status_http(err->code), &b);
+    return true;
+}
+
+/* 415 says what would be understood. */
+static void answer_error(const struct rcd__infer *x, const struct rcd_error *err,
+                         unsigned retry_after_s)
+{
+    rcd_http_req *req = x->req;
+    if (answer_step(x, err))
+        return;
     if (err->code != RCD_EMEDIA) {
         rcd_http_respond_error(req, err->code, err->text, retry_after_s);
         return;
@@ -75,7 +95,7 @@ static void job_done(struct rcd_job *job)
     x->api->pending--;
     if (job->err.code != RCD_OK) {
         bool later = job->err.code == RCD_EUNAVAILABLE || job->err.code == RCD_ENOMEM;
-        answer_error(x->req, &job->err, later ? 1 : 0);
+        answer_error(x, &job->err, later ? 1 : 0);
         job_free(x);
         return;
     }
@@ -93,6 +113,22 @@ static void job_done(struct rcd_job *job)
 
 static const struct rcd_job_ops ops_decoded = {
     .encode = job_encode, .gone = job_gone, .done = job_done};
+static rcd_status job_begin(struct rcd_job *job, struct rcd_error *err)
+{
+    return rcd__sequence_begin(of_job(job), err);
+}
+
+static rcd_status job_commit(struct rcd_job *job, bool *later, struct rcd_error *err)
+{
+    *later = false;
+    return rcd__sequence_commit(of_job(job), err);
+}
+
+static const struct rcd_job_ops ops_session = {.encode = job_encode,
+                                               .begin = job_begin,
+                                               .commit = job_commit,
+                                               .gone = job_gone,
+                                               .done = job_done};
 static const struct rcd_job_ops ops_undecoded = {
     .decode = job_decode, .encode = job_encode, .gone = job_gone, .done = job_done};
 
@@ -164,16 +200,20 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     size_t len = 0;
     (void)rcd_http_body(req, &len);
     rcd_status st = read_headers(x, &err);
-    bool small = len <= SMALL_BODY && x->coding_in == RCD_CODING_IDENTITY;
+    /* requests of a session must be known as such in the order of their arrival */
+    bool small =
+        (len <= SMALL_BODY && x->coding_in == RCD_CODING_IDENTITY) || rcd__served(v)->store != NULL;
     if (st == RCD_OK && small)
         st = rcd__infer_decode(x, &err);
+    if (st == RCD_OK && x->seq.given)
+        st = rcd__sequence_enter(x, &retry_after_s, &err);
     if (st == RCD_OK) {
-        x->job.ops = small ? &ops_decoded : &ops_undecoded;
+        x->job.ops = x->seq.given ? &ops_session : small ? &ops_decoded : &ops_undecoded;
         if (api->opts.request_timeout_ns > 0)
             x->job.deadline_ns = rcd_http_started_ns(req) + api->opts.request_timeout_ns;
         if (x->timeout_ns > 0)
             x->job.queue_deadline_ns = rcd_now_ns() + x->timeout_ns;
-        st = rcd_queue_submit(rcd_version_user(v), &x->job, &retry_after_s, &err);
+        st = rcd_queue_submit(rcd__served(x->version)->queue, &x->job, &retry_after_s, &err);
     }
     if (st == RCD_OK) {
         api->pending++; /* job_done runs on this thread, so not before we are back in the loop */
@@ -182,6 +222,6 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     if (retry_after_s == 0 && (st == RCD_EBUSY || st == RCD_EUNAVAILABLE || st == RCD_ENOMEM))
         retry_after_s = 1;
     err.code = st;
-    answer_error(req, &err, retry_after_s);
+    answer_error(x, &err, retry_after_s);
     job_free(x);
 }

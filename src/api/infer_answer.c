@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { COMPRESS_FROM = 1024 };
+enum { COMPRESS_FROM = 1024, MAX_PARAMS = 8 };
 
 /* The k best as text, in place of the tensor itself. */
 static rcd_status classify(struct rcd__infer *x, const struct rcd__asked *a,
@@ -40,6 +40,40 @@ static void compress(struct rcd__infer *x)
     x->coding_out = coding;
 }
 
+/* What the answer says of itself: the session's step, and where the time went. */
+static size_t parameters(const struct rcd__infer *x, struct rcd_param params[MAX_PARAMS])
+{
+    const struct rcd_job *job = &x->job;
+    const struct rcd_job_times *t = &job->times;
+    size_t n = 0;
+    if (x->seq.given) {
+        const struct rcd_session_id *id = &x->seq.id;
+        uint64_t step = x->seq.turn.steps + (x->seq.turn.repeated ? 0 : 1);
+        params[n++] =
+            (struct rcd_param){.name = "sequence_id",
+                               .kind = id->text != NULL ? RCD_PARAM_STRING : RCD_PARAM_UINT,
+                               .str = id->text,
+                               .str_len = id->len,
+                               .u = id->number};
+        params[n++] = (struct rcd_param){.name = "step", .kind = RCD_PARAM_UINT, .u = step};
+        if (x->seq.turn.repeated)
+            params[n++] = (struct rcd_param){.name = "repeated", .kind = RCD_PARAM_BOOL, .b = true};
+    }
+    if (x->timing) {
+        const struct {
+            const char *name;
+            uint64_t value;
+        } figures[] = {{"queue_us", (t->picked - t->queued) / 1000},
+                       {"compute_us", job->compute_ns / 1000},
+                       {"batch_rows", job->batch_rows},
+                       {"runs", job->runs}};
+        for (size_t i = 0; i < RCD_COUNT(figures); i++)
+            params[n++] = (struct rcd_param){
+                .name = figures[i].name, .kind = RCD_PARAM_UINT, .u = figures[i].value};
+    }
+    return n;
+}
+
 rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
 {
     size_t n_out = 0;
@@ -55,7 +89,10 @@ rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
         if (st != RCD_OK)
             return st;
     }
-    const struct rcd_wire_answer answer = {.id = x->wire.id,
+    struct rcd_param params[MAX_PARAMS];
+    const struct rcd_wire_answer answer = {.n_params = parameters(x, params),
+                                           .params = params,
+                                           .id = x->wire.id,
                                            .id_len = x->wire.id_len,
                                            .model_name = rcd_version_model(x->version),
                                            .model_version = rcd_version_number(x->version),

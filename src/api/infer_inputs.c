@@ -176,11 +176,14 @@ static rcd_status take_outputs(struct rcd__infer *x, struct rcd_error *err)
             .classification = o->classification};
         wanted[at] = true;
     }
-    for (size_t i = 0; all && i < n; i++) {
-        x->asked[i] = (struct rcd__asked){.index = i, .binary = binary};
-        wanted[i] = true;
+    x->n_asked = n_asked;
+    for (size_t i = 0; i < n; i++) {
+        bool state = x->seq.given && rcd__is_state_output(rcd_version_plan(x->version), i);
+        if (all &&
+            !state) /* the server keeps a session's states: who wants to see them names them */
+            x->asked[x->n_asked++] = (struct rcd__asked){.index = i, .binary = binary};
+        wanted[i] = wanted[i] || all || state;
     }
-    x->n_asked = all ? n : n_asked;
     x->job.infer.wanted = wanted;
     return RCD_OK;
 }
@@ -202,6 +205,8 @@ rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
         st = rcd_wire_decode(&x->arena, body, len, x->json_len, &limits, &x->wire, err);
     if (st == RCD_OK)
         st = rcd__infer_params(x, err);
+    if (st == RCD_OK && x->seq.given)
+        st = rcd__sequence_find(x, err);
     if (st == RCD_OK)
         st = take_inputs(x, err);
     if (st == RCD_OK)

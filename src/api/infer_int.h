@@ -1,12 +1,23 @@
 /* infer_int.h - one inference request on its way through the scheduler. */
 #pragma once
 #include "api_int.h"
+#include "stores.h"
 
 /* An output that goes into the answer, in the order of the answer. */
 struct rcd__asked {
     size_t index; /* of the plan's outputs */
     bool binary;
     uint64_t classification;
+};
+
+/** A request's session. */
+struct rcd__sequence {
+    bool given, start, end, entered;
+    struct rcd_session_id id; /* text in the request's memory */
+    struct rcd__store *store;
+    struct rcd_session_ref ref;
+    uint32_t use;
+    struct rcd_session_turn turn;
 };
 
 struct rcd__infer {
@@ -24,16 +35,27 @@ struct rcd__infer {
     size_t n_asked;
     rcd_nonfinite nonfinite;
     uint64_t timeout_ns; /* for the wait in the queue; 0: none */
+    bool timing;         /* tell times in the answer */
+    struct rcd__sequence seq;
 };
 
 /* infer_inputs.c: bytes -> job.infer, rows and the fields above. RCD_EINVAL and kin. */
 RCD_MUST_CHECK rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err);
 /* infer_params.c: the request's parameters. */
 RCD_MUST_CHECK rcd_status rcd__infer_params(struct rcd__infer *x, struct rcd_error *err);
+/* sequence.c: find the session's store, and with it the version that runs the request. RCD_EINVAL,
+ * RCD_ECONFLICT. */
+RCD_MUST_CHECK rcd_status rcd__sequence_find(struct rcd__infer *x, struct rcd_error *err);
+/* After the inputs are known. RCD_EINVAL, RCD_EUNAVAILABLE and kin. */
+RCD_MUST_CHECK rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *retry_after_s,
+                                              struct rcd_error *err);
+void rcd__sequence_leave(struct rcd__infer *x);
+RCD_MUST_CHECK rcd_status rcd__sequence_begin(struct rcd__infer *x, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__sequence_commit(struct rcd__infer *x, struct rcd_error *err);
+/* Is output `at` of the plan a state? */
+bool rcd__is_state_output(const rcd_plan *plan, size_t at);
 /* infer_answer.c: job.infer.out -> x->out. */
 RCD_MUST_CHECK rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err);
 /* infer_inputs.c: the shape of a tensor that comes as `len` bytes alone. RCD_EINVAL. */
 RCD_MUST_CHECK rcd_status rcd__raw_shape(const struct rcd_io *io, size_t len,
                                          int64_t dims[RCD_MAX_RANK], struct rcd_error *err);
-/* infer.c: strict decimal of an Inference-Header-Content-Length. */
-bool rcd__parse_length(const char *text, size_t *ret);

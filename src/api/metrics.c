@@ -3,6 +3,7 @@
  * counters are copied first and walked once per family. */
 #include "api_int.h"
 #include "recurd/obs.h"
+#include "stores.h"
 
 #include <stdio.h>
 
@@ -180,7 +181,7 @@ void rcd__metrics(void *ctx, rcd_http_req *req)
         c.rows[i].v = list[i];
         c.rows[i].labels[0] = (struct rcd_label){"model", rcd_version_model(list[i])};
         c.rows[i].labels[1] = (struct rcd_label){"version", rcd_version_number(list[i])};
-        rcd_queue_stats(rcd_version_user(list[i]), &c.rows[i].s);
+        rcd_queue_stats(rcd__served(list[i])->queue, &c.rows[i].s);
     }
     for (size_t i = 0; i < RCD_TIME_BUCKETS; i++)
         c.time_bounds[i] = (double)rcd_time_bounds_ns[i] / 1e9;

@@ -1,6 +1,7 @@
 /* statistics.c - GET .../stats: counters of the READY versions since each was loaded. Every key is
  * always there: perf_analyzer reads them without checks. */
 #include "api_int.h"
+#include "stores.h"
 
 #include <inttypes.h>
 
@@ -31,7 +32,7 @@ static void put_version(struct rcd_buf *b, const rcd_version *v)
 {
     struct rcd_queue_stats s = {.inference_count = 0};
     const struct rcd_phase_stats none = {.count = 0};
-    rcd_queue_stats(rcd_version_user(v), &s);
+    rcd_queue_stats(rcd__served(v)->queue, &s);
     (void)rcd_buf_puts(b, "{\"name\":");
     rcd__put_text(b, rcd_version_model(v));
     (void)rcd_buf_puts(b, ",\"version\":");

@@ -20,6 +20,7 @@ struct rcd_daemon {
     uv_loop_t loop;
     const struct rcd_kernels *kernels;
     rcd_sched *sched;
+    rcd_stores *stores;
     rcd_registry *registry;
     rcd_api *api;
     rcd_http *http;

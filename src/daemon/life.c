@@ -199,6 +199,7 @@ static void lag_tick(uv_timer_t *timer)
         rcd__notify_longer((uint64_t)EXTEND_BY_S * 1000000u);
     }
     d->lag_due_ns = now + (uint64_t)LAG_MS * 1000000u;
+    rcd_api_tick(d->api);
 }
 
 static void watchdog_tick(uv_timer_t *timer)
@@ -245,6 +246,7 @@ int rcd__live_until_stopped(struct rcd_daemon *d)
     uv_run(&d->loop, UV_RUN_DEFAULT);
     d->registry = rcd_registry_free(d->registry);
     d->api = rcd_api_free(d->api);
+    d->stores = rcd_stores_free(d->stores);
     RCD_ASSERT(uv_loop_close(&d->loop) == 0);
     if (d->exit_status == EXIT_SUCCESS)
         rcd_log(RCD_LOG_NOTICE, NULL, NULL, "stopped");

@@ -2,6 +2,7 @@
 #include "daemon_int.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifndef RCD_VERSION
@@ -43,7 +44,7 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .default_max_rows = d->cfg.batching_max_rows,
         .default_max_queue = d->cfg.batching_max_queue,
         .default_max_delay_us = d->cfg.batching_max_delay_us,
-        .ctx = d->sched,
+        .ctx = d->stores,
         .attach = serve ? rcd_api_attach : NULL,
         .detach = serve ? rcd_api_detach : NULL,
         .log = log_line,
@@ -59,12 +60,27 @@ static unsigned workers(const struct rcd_config *cfg)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
+static rcd_status wire_stores(struct rcd_daemon *d, struct rcd_error *err)
+{
+    const char *given = getenv("STATE_DIRECTORY"); /* several are separated by colons */
+    char dir[4096] = "";
+    if (d->cfg.state_dir[0] != '\0')
+        snprintf(dir, sizeof dir, "%s", d->cfg.state_dir);
+    else if (given != NULL)
+        snprintf(dir, sizeof dir, "%.*s/sessions", (int)strcspn(given, ":"), given);
+    const struct rcd_stores_opts opts = {.sched = d->sched,
+                                         .state_dir = dir,
+                                         .max_bytes = d->cfg.sessions_max_bytes,
+                                         .log = log_line};
+    return rcd_stores_new(&opts, &d->stores, err);
+}
+
 static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
 {
     const struct rcd_api_opts opts = {
         .loop = &d->loop,
         .registry = d->registry,
-        .sched = d->sched,
+        .stores = d->stores,
         .version = RCD_VERSION,
         .cpu_level = d->kernels->name,
         .control = d->cfg.models_control != 2,
@@ -140,6 +156,8 @@ rcd_status rcd__wire_server(struct rcd_daemon *d, struct rcd_error *err)
         .whole_requests = d->cfg.batching_mode == 1,
     };
     rcd_status st = rcd_sched_new(&opts, &d->sched, err);
+    if (st == RCD_OK)
+        st = wire_stores(d, err);
     if (st == RCD_OK)
         st = rcd__wire_registry(d, true, err);
     if (st == RCD_OK)

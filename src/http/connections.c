@@ -141,6 +141,8 @@ static const char *expired(const struct rcd__conn *c, uint64_t now)
             return "the request body came too slowly";
         return NULL;
     case RCD__PHASE_REPLY:
+        if (c->req != NULL && c->req->stream != NULL && rcd__stream_idle(c->req->stream))
+            return NULL;
         return age > lim->body_timeout_ms * MS ? "answer" : NULL;
     case RCD__PHASE_HANDLER:
         break;

@@ -119,6 +119,7 @@ struct rcd_http {
     size_t n_conns, n_active, n_pending;
     rcd_http_req *done;  /* answered while suspended, to be resumed by the next turn */
     rcd_http_req *fresh; /* head seen during this MHD_run */
+    rcd_http_stream *streams, *streams_stirred, *streams_over; /* open; to be resumed; ended */
     struct rcd__id_source ids;
     struct rcd__lingerer linger[RCD__LINGERERS];
     size_t n_linger;
@@ -135,6 +136,7 @@ struct rcd_http_req {
     const struct rcd_route *route;
     rcd_http_req *next_done, *next_fresh;
     struct MHD_Response *response;
+    rcd_http_stream *stream; /* NULL: an ordinary answer */
     uint64_t started_ns, suspended_ns;
     void *user;
     struct rcd_arena arena;
@@ -194,7 +196,22 @@ void rcd__request_over(void *cls, struct MHD_Connection *mhd, void **con_cls,
                        enum MHD_RequestTerminationCode toe);
 size_t rcd__unescape(void *cls, struct MHD_Connection *mhd, char *text);
 
+/* stream.c */
+/** Before MHD runs: resume the streams that have something to send; end all when draining. */
+void rcd__streams_resume(struct rcd_http *h);
+/** After MHD ran: tell the writers of those that are over. */
+void rcd__streams_tell(struct rcd_http *h);
+void rcd__streams_tick(struct rcd_http *h);
+/** The request is over; its stream is freed when the writer was told. */
+void rcd__stream_over(rcd_http_stream *s);
+/** Nothing is left to be taken by the client: no deadline. */
+bool rcd__stream_idle(const rcd_http_stream *s);
+
 /* respond.c */
+/** Answer with `r` (taken) and the common headers; NULL: no memory, 503. */
+void rcd__respond_with(rcd_http_req *req, int status, const char *content_type,
+                       const struct rcd_http_header *headers, size_t n_headers,
+                       struct MHD_Response *r);
 void rcd__respond_text(rcd_http_req *req, int status, const char *word, const char *text,
                        const struct rcd_http_header *headers, size_t n_headers);
 /** Write {"error": text, "code": word}; invalid UTF-8 becomes U+FFFD. */

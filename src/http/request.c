@@ -230,6 +230,8 @@ void rcd__request_over(void *cls, struct MHD_Connection *mhd, void **con_cls,
     if (req == NULL)
         return;
     no_longer_fresh(req);
+    if (req->stream != NULL)
+        rcd__stream_over(req->stream);
     h->n_active--;
     bool gone = toe != MHD_REQUEST_TERMINATED_COMPLETED_OK && !req->refused;
     if (req->status == 0)

@@ -107,10 +107,10 @@ static void set_answer(rcd_http_req *req, int status, struct MHD_Response *r)
     }
 }
 
-void rcd_http_respond(rcd_http_req *req, int status, const char *content_type,
-                      const struct rcd_http_header *headers, size_t n_headers, struct rcd_buf *body)
+void rcd__respond_with(rcd_http_req *req, int status, const char *content_type,
+                       const struct rcd_http_header *headers, size_t n_headers,
+                       struct MHD_Response *r)
 {
-    struct MHD_Response *r = with_body(body);
     if (r != NULL) {
         add_header(req, r, "X-Request-Id", req->id);
         if (content_type != NULL)
@@ -121,6 +121,12 @@ void rcd_http_respond(rcd_http_req *req, int status, const char *content_type,
             add_header(req, r, "Connection", "close");
     }
     set_answer(req, status, r);
+}
+
+void rcd_http_respond(rcd_http_req *req, int status, const char *content_type,
+                      const struct rcd_http_header *headers, size_t n_headers, struct rcd_buf *body)
+{
+    rcd__respond_with(req, status, content_type, headers, n_headers, with_body(body));
 }
 
 void rcd__respond_text(rcd_http_req *req, int status, const char *word, const char *text,

@@ -92,7 +92,7 @@ rcd_http *rcd_http_free(rcd_http *h)
         return NULL;
     h->stopping = true;
     rcd__accept_close(h);
-    do /* resume what is answered, and let MHD send it */
+    do /* resume what is answered and the streams, which end, and let MHD send it */
         rcd__turn_run(h);
     while (h->done != NULL);
     RCD_ASSERT(h->n_pending == 0); /* MHD aborts when stopped with suspended connections */
@@ -100,6 +100,7 @@ rcd_http *rcd_http_free(rcd_http *h)
     rcd__turn_stop(h);
     MHD_stop_daemon(h->mhd);
     h->mhd = NULL;
+    rcd__streams_tell(h);
     rcd__linger_close(h);
     rcd__log_panic_to(NULL);
     return NULL;

@@ -59,9 +59,11 @@ void rcd__turn_run(struct rcd_http *h)
 {
     MHD_UNSIGNED_LONG_LONG ms = 1;
     h->want_run = false;
+    rcd__streams_resume(h);
     resume_answered(h);
     MHD_run(h->mhd);
     acknowledge_fresh(h);
+    rcd__streams_tell(h);
     if (MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0)
         h->want_run = true;
     if (h->want_run || h->done != NULL)
@@ -90,6 +92,7 @@ static void on_tick(uv_timer_t *tick)
     struct rcd_http *h = tick->data;
     uint64_t now = rcd_now_ns();
     rcd__conn_tick(h, now);
+    rcd__streams_tick(h);
     rcd__linger_tick(h, now);
     rcd__log_tick(h, now);
     rcd__accept_resume(h);

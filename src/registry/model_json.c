@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-enum { ROWS_MAX = 65536, QUEUE_MAX = 1000000, DELAY_MAX_US = 1000000 };
+enum { ROWS_MAX = 65536, QUEUE_MAX = 1000000, DELAY_MAX_US = 1000000, RING_MAX = 1024 };
+enum { IDLE_MS = 3600 * 1000, SESSION_BYTES = 256 << 20 };
 
 /* ---- state and time ------------------------------------------------------------------------------ */
 
@@ -124,54 +125,75 @@ static rcd_status read_batching(struct rcd__parse *p, const char *key, json_t *v
     return rcd__read_object(p, key, v, fields, RCD_COUNT(fields));
 }
 
-/* ---- sessions: checked here, kept as text ---------------------------------------------------------- */
+/* ---- sessions --------------------------------------------------------------------------------------- */
 
-static rcd_status check_idle(struct rcd__parse *p, const char *key, json_t *v)
+static rcd_status read_idle(struct rcd__parse *p, const char *key, json_t *v)
 {
     int64_t n = 0;
-    return rcd__read_int(p, key, v, 1, INT32_MAX, &n);
+    rcd_status st = rcd__read_int(p, key, v, 1, INT32_MAX, &n);
+    if (st == RCD_OK)
+        p->c->sessions.idle_ms = (uint64_t)n * 1000;
+    return st;
 }
 
-static rcd_status check_bytes(struct rcd__parse *p, const char *key, json_t *v)
+static rcd_status read_max_bytes(struct rcd__parse *p, const char *key, json_t *v)
 {
-    uint64_t n = 0;
-    if (json_is_integer(v) && json_integer_value(v) >= 0)
+    uint64_t *n = &p->c->sessions.max_bytes;
+    if (json_is_integer(v) && json_integer_value(v) >= 0) {
+        *n = (uint64_t)json_integer_value(v);
         return RCD_OK;
-    if (json_is_string(v) && rcd__size_parse(json_string_value(v), &n))
+    }
+    if (json_is_string(v) && rcd__size_parse(json_string_value(v), n))
         return RCD_OK;
     return rcd__wrong(p, key, "want a number of bytes: 1048576, \"64K\", \"256M\" or \"2G\"");
 }
 
-static rcd_status check_overflow(struct rcd__parse *p, const char *key, json_t *v)
+static rcd_status read_overflow(struct rcd__parse *p, const char *key, json_t *v)
 {
     static const char *const choices[] = {"reject", "lru", "spill"};
     size_t i = 0;
-    return rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    if (st == RCD_OK && i == RCD_OVERFLOW_SPILL)
+        return rcd__wrong(p, key, "\"spill\" is not there yet: \"reject\" or \"lru\"");
+    p->c->sessions.overflow = (rcd_overflow)i;
+    return st;
 }
 
-static rcd_status check_durable(struct rcd__parse *p, const char *key, json_t *v)
+static rcd_status read_durable(struct rcd__parse *p, const char *key, json_t *v)
 {
     static const char *const choices[] = {"none", "process", "snapshot", "commit"};
     size_t i = 0;
-    return rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    if (st == RCD_OK && i > RCD_DURABLE_PROCESS)
+        return rcd__wrong(p, key, "\"%s\" is not there yet: \"none\" or \"process\"", choices[i]);
+    p->c->sessions.durable = (rcd_durable)i;
+    return st;
+}
+
+static rcd_status read_ring(struct rcd__parse *p, const char *key, json_t *v)
+{
+    int64_t n = 0;
+    rcd_status st = rcd__read_int(p, key, v, 0, RING_MAX, &n);
+    if (st == RCD_OK)
+        p->c->sessions.ring = (unsigned)n;
+    return st;
+}
+
+static rcd_status read_reload(struct rcd__parse *p, const char *key, json_t *v)
+{
+    static const char *const choices[] = {"pin", "carry"};
+    size_t i = 0;
+    rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    p->c->sessions.carry = i == 1;
+    return st;
 }
 
 static rcd_status read_sessions(struct rcd__parse *p, const char *key, json_t *v)
 {
-    static const struct rcd__field fields[] = {{"idle_timeout_s", check_idle},
-                                               {"max_bytes", check_bytes},
-                                               {"overflow", check_overflow},
-                                               {"durable", check_durable}};
-    rcd_status st = rcd__read_object(p, key, v, fields, RCD_COUNT(fields));
-    if (st != RCD_OK)
-        return st;
-    size_t len = json_dumpb(v, NULL, 0, JSON_COMPACT);
-    char *text = rcd_arena_alloc(p->arena, len + 1);
-    if (len == 0 || text == NULL || json_dumpb(v, text, len, JSON_COMPACT) != len)
-        return rcd__no_memory(p);
-    text[len] = '\0';
-    p->c->sessions_json = text;
-    return RCD_OK;
+    static const struct rcd__field fields[] = {
+        {"idle_timeout_s", read_idle}, {"max_bytes", read_max_bytes}, {"overflow", read_overflow},
+        {"durable", read_durable},     {"ring", read_ring},           {"reload", read_reload}};
+    return rcd__read_object(p, key, v, fields, RCD_COUNT(fields));
 }
 
 /* ---- versions -------------------------------------------------------------------------------------- */
@@ -349,7 +371,10 @@ rcd_status rcd__model_json(const char *text, size_t len, const char *model,
                                  .max_rows = defaults->max_rows,
                                  .max_queue = defaults->max_queue,
                                  .max_delay_us = defaults->max_delay_us,
-                                 .n_latest = 1};
+                                 .n_latest = 1,
+                                 .sessions = {.idle_ms = IDLE_MS,
+                                              .max_bytes = SESSION_BYTES,
+                                              .durable = RCD_DURABLE_PROCESS}};
     struct rcd__parse p = {.model = model, .arena = arena, .c = &c, .where = "", .err = err};
     rcd_status st = RCD_OK;
     if (text != NULL) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 struct rcd_version {
     atomic_uint refs;
@@ -17,6 +18,7 @@ struct rcd_version {
     const char *const *labels;
     size_t n_labels;
     double load_seconds;
+    uint64_t fingerprint;
     bool attached;
     void *user;
     void (*detach)(void *ctx, void *user);
@@ -112,6 +114,7 @@ static rcd_status load_model(rcd_version *v, const struct rcd_registry_opts *opt
     if (st != RCD_OK)
         return st;
     struct rcd_error warning;
+    v->fingerprint = XXH3_64bits(bytes, len);
     st = make_plan(v, opts, r, bytes, len, err);
     rcd_free(owned);
     if (st == RCD_OK)
@@ -252,4 +255,9 @@ const char *const *rcd_version_labels(const rcd_version *v, size_t *ret_n)
 double rcd_version_load_seconds(const rcd_version *v)
 {
     return v->load_seconds;
+}
+
+uint64_t rcd_version_fingerprint(const rcd_version *v)
+{
+    return v->fingerprint;
 }

@@ -2,8 +2,9 @@
  *
  * Usage: echo_server [name=value ...]; prints "port N" lines (main listener, administration
  * listener) and serves until SIGTERM, then drains and exits 0. Answers are given at once
- * (/echo), after a hand-over to a thread (/later), or after a wait (/wait/{ms}). */
-#include "recurd/http.h"
+ * (/echo), after a hand-over to a thread (/later), after a wait (/wait/{ms}), or in pieces (/stream,
+ * see echo_stream.h). */
+#include "echo_stream.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -158,6 +159,18 @@ static void on_wait(void *ctx, rcd_http_req *req)
     s->waiting = j;
 }
 
+static void on_stream(void *ctx, rcd_http_req *req)
+{
+    struct server *s = ctx;
+    echo_stream_begin(&s->loop, req);
+}
+
+static void on_streams(void *ctx, rcd_http_req *req)
+{
+    (void)ctx;
+    echo_stream_report(req);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct server *s = timer->data;
@@ -224,6 +237,9 @@ static const struct rcd_route routes[] = {
     {"GET", "/stats", on_stats, 0},
     {"POST", "/admin", on_echo, RCD_ROUTE_ADMIN},
     {"GET", "/refuse", on_refuse, 0},
+    {"GET", "/stream", on_stream, 0},
+    {"POST", "/stream", on_stream, 0},
+    {"GET", "/streams", on_streams, 0},
 };
 
 static void check(rcd_status st, const struct rcd_error *err)
@@ -306,5 +322,7 @@ int main(int argc, char **argv)
     uv_thread_join(&s.worker);
     uv_cond_destroy(&s.more);
     uv_mutex_destroy(&s.lock);
+    if (!echo_stream_balanced())
+        return 4;
     return uv_loop_close(&s.loop) == 0 ? 0 : 3;
 }

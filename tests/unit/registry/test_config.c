@@ -29,7 +29,10 @@ Test(registry_config, without_a_file_all_defaults)
         cr_expect(config.max_rows == 64 && config.max_queue == 1024 && config.max_delay_us == 7);
         cr_expect(config.n_latest == 1 && !config.all_versions && config.n_specific == 0);
         cr_expect(config.n_states == 0 && config.n_time == 0 && config.n_warmup == 0);
-        cr_expect_null(config.sessions_json);
+        cr_expect(config.sessions.idle_ms == 3600000 && config.sessions.ring == 0);
+        cr_expect(config.sessions.max_bytes == 256 << 20 && !config.sessions.carry);
+        cr_expect(config.sessions.durable == RCD_DURABLE_PROCESS &&
+                  config.sessions.overflow == RCD_OVERFLOW_REJECT);
         rcd_arena_done(&arena);
     }
 }
@@ -42,8 +45,8 @@ Test(registry_config, everything)
                   "            {\"output\": \"cn\", \"input\": \"c0\"}],"
                   "\"time\": {\"x\": 1, \"y\": 0},"
                   "\"batching\": {\"max_rows\": 8, \"max_delay_us\": 500, \"max_queue\": 2},"
-                  "\"sessions\": {\"idle_timeout_s\": 3600, \"max_bytes\": \"256M\","
-                  "               \"overflow\": \"reject\", \"durable\": \"none\"},"
+                  "\"sessions\": {\"idle_timeout_s\": 60, \"max_bytes\": \"2M\", \"ring\": 4,"
+                  "  \"overflow\": \"lru\", \"durable\": \"none\", \"reload\": \"carry\"},"
                   "\"versions\": {\"policy\": \"latest\", \"count\": 3},"
                   "\"warmup\": [{\"x\": {\"shape\": [1, 8, 64]}, \"n\": {\"shape\": []}}, {}]}"),
         RCD_OK, "%s", err.text);
@@ -56,7 +59,10 @@ Test(registry_config, everything)
     cr_expect(config.time_axes[0] == 1 && config.time_axes[1] == 0);
     cr_expect(config.max_rows == 8 && config.max_delay_us == 500 && config.max_queue == 2);
     cr_expect_eq(config.n_latest, 3);
-    cr_expect(strstr(config.sessions_json, "\"max_bytes\":\"256M\"") != NULL);
+    cr_expect(config.sessions.idle_ms == 60000 && config.sessions.max_bytes == 2 << 20);
+    cr_expect(config.sessions.ring == 4 && config.sessions.carry);
+    cr_expect(config.sessions.durable == RCD_DURABLE_NONE &&
+              config.sessions.overflow == RCD_OVERFLOW_LRU);
     cr_assert_eq(config.n_warmup, 2);
     cr_expect_eq(config.warmup[0].n, 2);
     cr_expect_str_eq(config.warmup[0].names[0], "x");

@@ -1,0 +1,368 @@
+/* manage.c - sessions as resources: describe, list, end, read and set the state, fork, snapshots, rewind.
+ *
+ * What only reads sees the state after the last step that succeeded, whatever runs. What changes the
+ * state refuses while a request is queued or running: whoever asks would not know in which order. */
+#include "sessions_int.h"
+
+#include <string.h>
+
+rcd_status rcd__session_find(const rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
+                             struct rcd_error *err)
+{
+    *ret = rcd__table_find(s, id);
+    /* one that a request is about to start is not there before that request has succeeded */
+    if (*ret == RCD__NONE || rcd__record_at(s, *ret)->state != RCD__LIVE)
+        return rcd__unknown(s, id, err);
+    return RCD_OK;
+}
+
+static rcd_status find_idle(const rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
+                            struct rcd_error *err)
+{
+    rcd_status st = rcd__session_find(s, id, ret, err);
+    if (st != RCD_OK)
+        return st;
+    const struct rcd__record *r = rcd__record_at(s, *ret);
+    char text[80];
+    if (r->busy)
+        return rcd_fail(
+            err, RCD_ECONFLICT,
+            "session %s of model '%s' has %u requests queued or running: wait for their "
+            "answers",
+            rcd__id_text(text, id), s->model, s->uses[r->prev].jobs);
+    return RCD_OK;
+}
+
+void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
+{
+    uint32_t old = r->row;
+    /* release: whoever maps the file after our death sees a whole row behind it */
+    __atomic_store_n(&r->row, row, __ATOMIC_RELEASE);
+    r->last_ms = rcd__clock_ms();
+    rcd__row_unref(s, old);
+}
+
+/* ---- describing ------------------------------------------------------------------------------ */
+
+static void describe(const rcd_sessions *s, const struct rcd__record *r,
+                     struct rcd_session_info *ret)
+{
+    *ret = (struct rcd_session_info){.id = rcd__record_id(s, r),
+                                     .created_ms = (uint64_t)r->created_s * 1000,
+                                     .last_ms = r->last_ms,
+                                     .bytes = s->charge};
+    if (ret->id.text != NULL) {
+        memcpy(ret->text, ret->id.text, ret->id.len);
+        ret->id.text = ret->text;
+    }
+    if (r->row != RCD__NONE)
+        ret->steps = rcd__row_at(s, r->row)->steps;
+    if (r->busy)
+        ret->queued = s->uses[r->prev].jobs;
+    for (uint32_t i = r->extras; i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        ret->ring += x->type == RCD__EXTRA_RING;
+        ret->n_snapshots += x->type == RCD__EXTRA_SNAPSHOT;
+        i = x->next;
+    }
+    ret->bytes += ret->n_snapshots * (s->rows.item + sizeof(struct rcd__extra));
+}
+
+rcd_status rcd_session_describe(rcd_sessions *s, const struct rcd_session_id *id,
+                                struct rcd_session_info *ret, struct rcd_error *err)
+{
+    uint32_t at = 0;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    if (st == RCD_OK)
+        describe(s, rcd__record_at(s, at), ret);
+    pthread_mutex_unlock(&s->lock);
+    if (st == RCD_OK && ret->id.text != NULL)
+        ret->id.text = ret->text;
+    return st;
+}
+
+bool rcd_session_next(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret)
+{
+    bool found = false;
+    pthread_mutex_lock(&s->lock);
+    for (; !found && *cursor < s->records.n; (*cursor)++) {
+        const struct rcd__record *r = rcd__record_at(s, *cursor);
+        found = r->state == RCD__LIVE;
+        if (found)
+            describe(s, r, ret);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+/* ---- making, ending ----------------------------------------------------------------------------- */
+
+rcd_status rcd_session_create(rcd_sessions *s, const struct rcd_session_id *id,
+                              const struct rcd_tensor *const *states, unsigned *retry_after_s,
+                              struct rcd_error *err)
+{
+    uint32_t at = 0, row = RCD__NONE;
+    char text[80];
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = RCD_OK;
+    if (rcd__table_find(s, id) != RCD__NONE)
+        st = rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session %s already", s->model,
+                      rcd__id_text(text, id));
+    if (st == RCD_OK && states != NULL)
+        st = rcd__row_of(s, NULL, states, 0, &row, err);
+    if (st == RCD_OK)
+        st = rcd__session_make(s, id, RCD__LIVE, &at, retry_after_s, err);
+    if (st == RCD_OK && row != RCD__NONE) {
+        rcd__row_seal(s, rcd__row_at(s, row));
+        rcd__publish(s, rcd__record_at(s, at), row);
+    } else {
+        rcd__row_unref(s, row);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+rcd_status rcd_session_end(rcd_sessions *s, const struct rcd_session_id *id, struct rcd_error *err)
+{
+    uint32_t at = 0;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    if (st == RCD_OK)
+        rcd__session_remove(s, at, RCD_SESSION_ENDED, "ended by a call");
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+/* ---- the state ------------------------------------------------------------------------------------ */
+
+rcd_status rcd_session_state(rcd_sessions *s, const struct rcd_session_id *id, char **ret,
+                             uint64_t *ret_steps, struct rcd_error *err)
+{
+    uint32_t at = 0;
+    *ret = rcd_calloc(1, s->row_bytes + 1);
+    *ret_steps = 0;
+    if (*ret == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for a state of %zu bytes", s->row_bytes);
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    if (st == RCD_OK && rcd__record_at(s, at)->row != RCD__NONE) {
+        const struct rcd__row *row = rcd__row_at(s, rcd__record_at(s, at)->row);
+        memcpy(*ret, row->state, s->row_bytes);
+        *ret_steps = row->steps;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (st != RCD_OK) {
+        rcd_free(*ret);
+        *ret = NULL;
+    }
+    return st;
+}
+
+rcd_status rcd_session_set(rcd_sessions *s, const struct rcd_session_id *id,
+                           const struct rcd_tensor *const *states, struct rcd_error *err)
+{
+    uint32_t at = 0, row = RCD__NONE;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = find_idle(s, id, &at, err);
+    if (st == RCD_OK) {
+        struct rcd__record *r = rcd__record_at(s, at);
+        const struct rcd__row *old = r->row != RCD__NONE ? rcd__row_at(s, r->row) : NULL;
+        st = rcd__row_of(s, old != NULL ? old->state : NULL, states, old != NULL ? old->steps : 0,
+                         &row, err);
+        if (st == RCD_OK) {
+            rcd__row_seal(s, rcd__row_at(s, row));
+            rcd__publish(s, r, row);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+rcd_status rcd_session_fork(rcd_sessions *s, const struct rcd_session_id *from,
+                            const struct rcd_session_id *to, unsigned *retry_after_s,
+                            struct rcd_error *err)
+{
+    uint32_t at = 0, copy = 0;
+    char text[80];
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, from, &at, err);
+    uint32_t row = st == RCD_OK ? rcd__record_at(s, at)->row : RCD__NONE;
+    rcd__row_ref(s, row); /* making room may evict the one we fork */
+    if (st == RCD_OK && rcd__table_find(s, to) != RCD__NONE)
+        st = rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session %s already", s->model,
+                      rcd__id_text(text, to));
+    if (st == RCD_OK)
+        st = rcd__session_make(s, to, RCD__LIVE, &copy, retry_after_s, err);
+    if (st == RCD_OK)
+        rcd__publish(s, rcd__record_at(s, copy), row);
+    else
+        rcd__row_unref(s, row);
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------------- */
+
+static uint32_t find_snapshot(const rcd_sessions *s, const struct rcd__record *r, const char *name,
+                              size_t len, uint32_t *ret_prev)
+{
+    *ret_prev = RCD__NONE;
+    for (uint32_t i = r->extras; i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        if (x->type == RCD__EXTRA_SNAPSHOT && x->len == len && memcmp(x->name, name, len) == 0)
+            return i;
+        *ret_prev = i;
+        i = x->next;
+    }
+    return RCD__NONE;
+}
+
+static rcd_status need_snapshot(const rcd_sessions *s, const struct rcd_session_id *id,
+                                const struct rcd__record *r, const char *name, size_t len,
+                                uint32_t *ret, uint32_t *ret_prev, struct rcd_error *err)
+{
+    char text[80], quoted[80];
+    *ret = find_snapshot(s, r, name, len, ret_prev);
+    if (*ret != RCD__NONE)
+        return RCD_OK;
+    return rcd_fail(err, RCD_ENOTFOUND, "session %s of model '%s' has no snapshot '%s'",
+                    rcd__id_text(text, id), s->model, rcd_quote(quoted, sizeof quoted, name, len));
+}
+
+rcd_status rcd_session_forget(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
+                              size_t len, struct rcd_error *err)
+{
+    uint32_t at = 0, x = 0, prev = 0;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    if (st == RCD_OK)
+        st = need_snapshot(s, id, rcd__record_at(s, at), name, len, &x, &prev, err);
+    if (st == RCD_OK) {
+        rcd__extra_drop(s, rcd__record_at(s, at), prev, x);
+        rcd__uncharge(s, s->rows.item + sizeof(struct rcd__extra));
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+static rcd_status add_snapshot(rcd_sessions *s, struct rcd__record *r, const char *name, size_t len,
+                               struct rcd_error *err)
+{
+    bool full = false;
+    uint32_t prev = 0, old = find_snapshot(s, r, name, len, &prev);
+    if (old == RCD__NONE && !rcd__charge(s, s->rows.item + sizeof(struct rcd__extra)))
+        return rcd_fail(err, RCD_EUNAVAILABLE,
+                        "model '%s': no room for a snapshot (sessions.max_bytes)", s->model);
+    uint32_t at = rcd__slab_take(&s->extras, &full);
+    if (at == RCD__NONE) {
+        if (old == RCD__NONE)
+            rcd__uncharge(s, s->rows.item + sizeof(struct rcd__extra));
+        return rcd_fail(err, full ? RCD_ENOSPC : RCD_ENOMEM, "model '%s': no room for a snapshot",
+                        s->model);
+    }
+    if (old != RCD__NONE)
+        rcd__extra_drop(s, r, prev, old);
+    struct rcd__extra *x = rcd__slab_at(&s->extras, at);
+    *x = (struct rcd__extra){
+        .next = r->extras, .row = r->row, .type = RCD__EXTRA_SNAPSHOT, .len = (uint8_t)len};
+    memcpy(x->name, name, len);
+    rcd__row_ref(s, r->row);
+    __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);
+    return RCD_OK;
+}
+
+rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
+                                size_t len, struct rcd_error *err)
+{
+    uint32_t at = 0;
+    if (len == 0 || len > RCD_SNAPSHOT_NAME_MAX)
+        return rcd_fail(err, RCD_EINVAL, "a snapshot's name has 1 to %d bytes, not %zu",
+                        RCD_SNAPSHOT_NAME_MAX, len);
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    if (st == RCD_OK)
+        st = add_snapshot(s, rcd__record_at(s, at), name, len, err);
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+rcd_status rcd_session_snapshots(rcd_sessions *s, const struct rcd_session_id *id,
+                                 struct rcd_snapshot_info *ret, size_t max, size_t *ret_n,
+                                 struct rcd_error *err)
+{
+    uint32_t at = 0;
+    *ret_n = 0;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = rcd__session_find(s, id, &at, err);
+    for (uint32_t i = st == RCD_OK ? rcd__record_at(s, at)->extras : RCD__NONE; i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        if (x->type == RCD__EXTRA_SNAPSHOT) {
+            if (*ret_n < max) {
+                struct rcd_snapshot_info *info = &ret[*ret_n];
+                *info = (struct rcd_snapshot_info){
+                    .steps = x->row != RCD__NONE ? rcd__row_at(s, x->row)->steps : 0};
+                memcpy(info->name, x->name, x->len);
+            }
+            ++*ret_n;
+        }
+        i = x->next;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+/* ---- going back -------------------------------------------------------------------------------------- */
+
+/* The ring's newest `back` - 1 states go, the one after them becomes the state. */
+static rcd_status back_in_ring(rcd_sessions *s, struct rcd__record *r, uint64_t back,
+                               struct rcd_error *err)
+{
+    uint64_t n = 0;
+    for (uint32_t i = r->extras; i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        n += x->type == RCD__EXTRA_RING;
+        i = x->next;
+    }
+    if (back > n)
+        return rcd_fail(err, RCD_ECONFLICT,
+                        "model '%s': %llu steps back are too many, this session can go %llu back "
+                        "(sessions.ring of model.json is %u)",
+                        s->model, (unsigned long long)back, (unsigned long long)n, s->opts.ring);
+    for (uint32_t prev = RCD__NONE, i = r->extras; back > 0 && i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        uint32_t next = x->next;
+        if (x->type != RCD__EXTRA_RING) {
+            prev = i;
+        } else {
+            if (--back == 0) {
+                rcd__row_ref(s, x->row);
+                rcd__publish(s, r, x->row);
+            }
+            rcd__extra_drop(s, r, prev, i);
+        }
+        i = next;
+    }
+    return RCD_OK;
+}
+
+rcd_status rcd_session_rewind(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
+                              size_t len, uint64_t back, struct rcd_error *err)
+{
+    uint32_t at = 0, x = 0, prev = 0;
+    pthread_mutex_lock(&s->lock);
+    rcd_status st = find_idle(s, id, &at, err);
+    if (st == RCD_OK && name != NULL) {
+        struct rcd__record *r = rcd__record_at(s, at);
+        st = need_snapshot(s, id, r, name, len, &x, &prev, err);
+        if (st == RCD_OK) {
+            uint32_t row = ((const struct rcd__extra *)rcd__slab_at(&s->extras, x))->row;
+            rcd__row_ref(s, row);
+            rcd__publish(s, r, row);
+        }
+    } else if (st == RCD_OK) {
+        st = back_in_ring(s, rcd__record_at(s, at), back, err);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}

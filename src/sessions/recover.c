@@ -1,0 +1,387 @@
+/* recover.c - the file of durability `process`: made, or taken over from a predecessor that may have died
+ * at any moment.
+ *
+ * The file is a header and then segments, each with a header that says what is in it. Nothing in it is
+ * believed: segments are checked by sum, records by sum and range, rows by sum; what is counted (references,
+ * free items, idle list, table) is counted anew. A file in which anything was wrong is kept aside under
+ * another name, and what was whole in it goes on in a new one. */
+#include "sessions_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define FILE_MAGIC 0x3173736573646352u /* "Rcdsess1" */
+enum { PAGE = 4096 };
+
+struct head {
+    uint64_t magic, fingerprint, layout, row_bytes, sum;
+};
+
+static uint64_t head_sum(const struct head *h)
+{
+    return XXH3_64bits(h, offsetof(struct head, sum));
+}
+
+static struct head head_of(const rcd_sessions *s)
+{
+    struct head h = {.magic = FILE_MAGIC,
+                     .fingerprint = s->fingerprint,
+                     .layout = s->layout,
+                     .row_bytes = s->row_bytes};
+    h.sum = head_sum(&h);
+    return h;
+}
+
+static rcd_status io_error(const rcd_sessions *s, const char *what, struct rcd_error *err)
+{
+    bool full = errno == ENOSPC || errno == EDQUOT;
+    return rcd_fail(err, full ? RCD_ENOSPC : RCD_EIO, "%s: %s: %s", s->path, what, strerror(errno));
+}
+
+void rcd__head_write(const rcd_sessions *s)
+{
+    struct head h = head_of(s);
+    if (s->file.fd >= 0 && pwrite(s->file.fd, &h, sizeof h, 0) != (ssize_t)sizeof h)
+        rcd__store_say(s, LOG_ERR, "%s: cannot be written: %s", s->path, strerror(errno));
+}
+
+static rcd_status make_file(rcd_sessions *s, struct rcd_error *err)
+{
+    char page[PAGE] = "";
+    struct head h = head_of(s);
+    memcpy(page, &h, sizeof h);
+    s->file.fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (s->file.fd < 0)
+        return io_error(s, "cannot be made", err);
+    if (write(s->file.fd, page, sizeof page) != (ssize_t)sizeof page)
+        return io_error(s, "cannot be written", err);
+    s->file.size = PAGE;
+    return RCD_OK;
+}
+
+/* ---- segments -------------------------------------------------------------------------------- */
+
+static struct rcd__slab *slab_of(rcd_sessions *s, const struct rcd__segment *g)
+{
+    struct rcd__slab *b = NULL;
+    if (g->kind == RCD__RECORDS)
+        b = &s->records;
+    else if (g->kind == RCD__ROWS)
+        b = &s->rows;
+    else if (g->kind == RCD__EXTRAS)
+        b = &s->extras;
+    else if (g->kind >= RCD__BLOBS && g->kind < RCD__BLOBS + RCD__BLOB_SIZES)
+        b = &s->blobs[g->kind - RCD__BLOBS];
+    return b != NULL && g->item == b->item && g->count == 1u << b->shift ? b : NULL;
+}
+
+/* Returns whether all of the file was understood. A death while the file grew leaves a last segment
+ * without a header, all zeros: that is not damage, but nothing can stand behind it. */
+static bool adopt_segments(rcd_sessions *s, size_t size)
+{
+    size_t at = s->file.size = PAGE; /* what is understood so far */
+    while (at + sizeof(struct rcd__segment) <= size) {
+        struct rcd__segment g;
+        if (pread(s->file.fd, &g, sizeof g, (off_t)at) != (ssize_t)sizeof g)
+            return false;
+        if (g.magic == 0 && g.sum == 0 && g.bytes == 0)
+            break;
+        struct rcd__slab *b = NULL;
+        if (g.magic != RCD__SEGMENT_MAGIC || g.sum != rcd__segment_sum(&g) ||
+            (b = slab_of(s, &g)) == NULL || g.bytes > size - at ||
+            !rcd__slab_adopt(b, at, (size_t)g.bytes))
+            return false;
+        at = s->file.size += (size_t)g.bytes;
+    }
+    return at == size || ftruncate(s->file.fd, (off_t)at) == 0;
+}
+
+/* ---- items ------------------------------------------------------------------------------------ */
+
+struct count {
+    size_t good, bad;
+    bool aside;                      /* a copy of the file as it was found is made */
+    uint8_t *blobs[RCD__BLOB_SIZES]; /* used */
+    uint8_t *extras;
+};
+
+static void keep_aside(const rcd_sessions *s, struct count *c);
+
+static bool blob_good(const rcd_sessions *s, uint32_t blob)
+{
+    uint32_t size = blob >> 28, at = blob & 0xfffffffu;
+    if (size >= RCD__BLOB_SIZES || at >= s->blobs[size].n)
+        return false;
+    const struct rcd__blob *b = rcd__blob_at(s, blob);
+    return b->len <= s->blobs[size].item - sizeof *b && b->sum == rcd__blob_sum(b);
+}
+
+static void blob_use(rcd_sessions *s, struct count *c, uint32_t blob)
+{
+    uint32_t size = blob >> 28, at = blob & 0xfffffffu;
+    if (blob == RCD__NONE || c->blobs[size][at])
+        return;
+    c->blobs[size][at] = 1;
+    s->blobs[size].used++;
+}
+
+static bool row_good(const rcd_sessions *s, uint32_t row)
+{
+    if (row == RCD__NONE)
+        return true;
+    if (row >= s->rows.n)
+        return false;
+    const struct rcd__row *r = rcd__row_at(s, row);
+    return r->sum == rcd__row_sum(s, r) && (r->answer == RCD__NONE || blob_good(s, r->answer));
+}
+
+static void row_use(rcd_sessions *s, struct count *c, uint32_t row)
+{
+    if (row == RCD__NONE)
+        return;
+    struct rcd__row *r = rcd__row_at(s, row);
+    if (r->refs++ == 0) {
+        s->rows.used++;
+        blob_use(s, c, r->answer);
+    }
+}
+
+static bool id_good(const rcd_sessions *s, const struct rcd__record *r)
+{
+    uint32_t blob = 0;
+    memcpy(&blob, r->id, sizeof blob);
+    switch (r->id_kind) {
+    case RCD__ID_NUMBER:
+        return r->id_len == 0;
+    case RCD__ID_TEXT:
+        return r->id_len > 0 && r->id_len <= RCD__ID_INLINE;
+    case RCD__ID_LONG:
+        return r->id_len <= RCD_SESSION_ID_MAX && blob_good(s, blob) &&
+               rcd__blob_at(s, blob)->len == r->id_len;
+    default:
+        return false;
+    }
+}
+
+/* What the budget does not hold is kept all the same: it was promised. */
+static void charge_anyway(rcd_sessions *s, size_t bytes)
+{
+    s->charged += bytes;
+    __atomic_add_fetch(&s->opts.budget->used, bytes, __ATOMIC_RELAXED);
+}
+
+/* Earlier states: the list is cut where it cannot be followed. */
+static void take_extras(rcd_sessions *s, struct count *c, struct rcd__record *r)
+{
+    uint32_t *link = &r->extras;
+    while (*link != RCD__NONE) {
+        struct rcd__extra *x = *link < s->extras.n ? rcd__slab_at(&s->extras, *link) : NULL;
+        if (x == NULL || c->extras[*link] || x->type < RCD__EXTRA_RING ||
+            x->type > RCD__EXTRA_SNAPSHOT || x->len > RCD_SNAPSHOT_NAME_MAX ||
+            !row_good(s, x->row)) {
+            keep_aside(s, c);
+            *link = RCD__NONE;
+            return;
+        }
+        c->extras[*link] = 1;
+        s->extras.used++;
+        row_use(s, c, x->row);
+        if (x->type == RCD__EXTRA_SNAPSHOT)
+            charge_anyway(s, s->rows.item + sizeof *x);
+        link = &x->next;
+    }
+}
+
+static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
+{
+    struct rcd__record *r = rcd__record_at(s, at);
+    uint32_t blob = 0;
+    if (r->state != RCD__LIVE) {
+        r->state = RCD__FREE; /* a request that never ended was to start it */
+        return;
+    }
+    struct rcd_session_id id;
+    if (r->sum != rcd__record_sum(r) || !id_good(s, r) || !row_good(s, r->row) ||
+        !rcd__table_room(s) || (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
+        keep_aside(s, c);
+        r->state = RCD__FREE;
+        c->bad++;
+        return;
+    }
+    memcpy(&blob, r->id, sizeof blob);
+    if (r->id_kind == RCD__ID_LONG)
+        blob_use(s, c, blob);
+    row_use(s, c, r->row);
+    r->busy = 0;
+    s->records.used++;
+    rcd__table_put(s, rcd__id_hash(&id), at);
+    charge_anyway(s, s->charge);
+    c->good++;
+    take_extras(s, c, r);
+}
+
+static void sweep(struct rcd__slab *b, const uint8_t *used)
+{
+    for (uint32_t i = b->n; i > 0; i--) {
+        if (!used[i - 1])
+            rcd__slab_unused(b, i - 1);
+    }
+}
+
+/* ---- the idle list, oldest first ---------------------------------------------------------------- */
+
+struct age {
+    uint64_t last_ms;
+    uint32_t at;
+};
+
+static int by_age(const void *a, const void *b)
+{
+    const struct age *x = a, *y = b;
+    return x->last_ms < y->last_ms ? -1 : x->last_ms > y->last_ms;
+}
+
+static bool link_idle(rcd_sessions *s)
+{
+    size_t n = 0;
+    struct age *ages = rcd_alloc((s->records.used + 1) * sizeof *ages);
+    uint64_t now = rcd__clock_ms();
+    if (ages == NULL)
+        return false;
+    for (uint32_t i = 0; i < s->records.n; i++) {
+        struct rcd__record *r = rcd__record_at(s, i);
+        if (r->state != RCD__LIVE)
+            continue;
+        if (r->last_ms > now)
+            r->last_ms = now;
+        ages[n++] = (struct age){r->last_ms, i};
+    }
+    qsort(ages, n, sizeof *ages, by_age);
+    for (size_t i = 0; i < n; i++)
+        rcd__lru_link(s, ages[i].at);
+    rcd_free(ages);
+    return true;
+}
+
+static bool counts_new(const rcd_sessions *s, struct count *c)
+{
+    bool good = (c->extras = rcd_calloc((size_t)s->extras.n + 1, 1)) != NULL;
+    for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
+        good = (c->blobs[i] = rcd_calloc((size_t)s->blobs[i].n + 1, 1)) != NULL && good;
+    return good;
+}
+
+static void counts_free(struct count *c)
+{
+    rcd_free(c->extras);
+    for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
+        rcd_free(c->blobs[i]);
+}
+
+static rcd_status take_items(rcd_sessions *s, struct count *c, struct rcd_error *err)
+{
+    if (!counts_new(s, c))
+        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->path);
+    for (uint32_t i = 0; i < s->rows.n; i++)
+        rcd__row_at(s, i)->refs = 0;
+    for (uint32_t i = 0; i < s->records.n; i++)
+        take_record(s, c, i);
+    for (uint32_t i = s->records.n; i > 0; i--) {
+        if (rcd__record_at(s, i - 1)->state == RCD__FREE)
+            rcd__slab_unused(&s->records, i - 1);
+    }
+    for (uint32_t i = s->rows.n; i > 0; i--) {
+        if (rcd__row_at(s, i - 1)->refs == 0)
+            rcd__slab_unused(&s->rows, i - 1);
+    }
+    sweep(&s->extras, c->extras);
+    for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
+        sweep(&s->blobs[i], c->blobs[i]);
+    if (!link_idle(s))
+        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->path);
+    return RCD_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------- */
+
+/* A copy under another name, before anything is mended: what is whole in the file goes on in place. */
+static void keep_aside(const rcd_sessions *s, struct count *c)
+{
+    if (c->aside)
+        return;
+    c->aside = true;
+    char name[4200], block[65536];
+    snprintf(name, sizeof name, "%s.damaged-%llu", s->path, (unsigned long long)rcd_wall_ms());
+    int to = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t n = 0;
+    off_t at = 0;
+    while (to >= 0 && (n = pread(s->file.fd, block, sizeof block, at)) > 0) {
+        if (write(to, block, (size_t)n) != n)
+            break;
+        at += n;
+    }
+    if (to >= 0)
+        close(to);
+    rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s", s->path, name);
+}
+
+static rcd_status set_aside(rcd_sessions *s, const char *why, struct rcd_error *err)
+{
+    char name[4200];
+    snprintf(name, sizeof name, "%s.aside-%llu", s->path, (unsigned long long)rcd_wall_ms());
+    close(s->file.fd);
+    s->file.fd = -1;
+    if (rename(s->path, name) != 0)
+        return io_error(s, "cannot be renamed", err);
+    rcd__store_say(s, LOG_ERR, "%s %s: it is kept aside as %s, and no session of it is served",
+                   s->path, why, name);
+    return make_file(s, err);
+}
+
+static rcd_status take_over(rcd_sessions *s, size_t size, struct rcd_error *err)
+{
+    struct head h = {.magic = 0}, mine = head_of(s);
+    struct count c = {.good = 0};
+    if (pread(s->file.fd, &h, sizeof h, 0) != (ssize_t)sizeof h || h.magic != FILE_MAGIC ||
+        h.sum != head_sum(&h) || size < PAGE)
+        return set_aside(s, "is damaged at its head", err);
+    if (h.layout != mine.layout || h.row_bytes != mine.row_bytes)
+        return set_aside(s, "holds states of another shape", err);
+    if (h.fingerprint != mine.fingerprint && !s->opts.carry)
+        return set_aside(s, "is of another model file (sessions.reload is not \"carry\")", err);
+    bool whole = adopt_segments(s, size);
+    if (!whole)
+        keep_aside(s, &c);
+    rcd_status st = take_items(s, &c, err);
+    counts_free(&c);
+    if (st != RCD_OK)
+        return st;
+    if (h.fingerprint != mine.fingerprint)
+        rcd__head_write(s);
+    if (!whole && ftruncate(s->file.fd, (off_t)s->file.size) != 0)
+        return io_error(s, "cannot be cut", err);
+    rcd__store_say(s, LOG_NOTICE,
+                   "model '%s': %zu sessions taken over from %s, %zu of them damaged", s->model,
+                   c.good + c.bad, s->path, c.bad);
+    return RCD_OK;
+}
+
+rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err)
+{
+    struct stat about;
+    s->file.fd = open(s->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (s->file.fd < 0 && errno == ENOENT)
+        return make_file(s, err);
+    if (s->file.fd < 0 || fstat(s->file.fd, &about) != 0)
+        return io_error(s, "cannot be opened", err);
+    if (!S_ISREG(about.st_mode))
+        return rcd_fail(err, RCD_EIO, "%s is not a regular file", s->path);
+    return take_over(s, (size_t)about.st_size, err);
+}

@@ -1,0 +1,197 @@
+/* sessions_int.h - the store of sessions inside: slabs of items, records, rows.
+ *
+ * Items live in slabs, mappings that grow by segments; with durability `process` the mapping is a file's,
+ * and what is in it must make sense to a successor at any moment. So an item is complete before anything
+ * points to it, and one aligned store makes it count: record.row for a step, record.state for a session. */
+#pragma once
+#include "recurd/sessions.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RCD__NONE UINT32_MAX /* no item */
+
+/* ---- slab.c ---------------------------------------------------------------------------------- */
+
+/** Grows by segments, each with a header that tells what is in it. fd -1: anonymous memory. */
+struct rcd__file {
+    int fd;
+    size_t size;
+};
+
+enum rcd__kind { RCD__RECORDS = 1, RCD__ROWS, RCD__EXTRAS, RCD__BLOBS /* and up: by size */ };
+enum { RCD__BLOB_SIZES = 14, RCD__BLOB_MIN = 128 };
+
+struct rcd__slab {
+    struct rcd__file *file;
+    uint32_t kind;
+    size_t item; /* bytes; a multiple of 8 */
+    unsigned shift;
+    size_t n_segments, cap_segments;
+    char **segments;
+    uint32_t n;    /* items that segments hold */
+    uint32_t free; /* first of the list of free items */
+    uint32_t used;
+};
+
+void rcd__slab_init(struct rcd__slab *b, struct rcd__file *f, uint32_t kind, size_t item);
+void rcd__slab_done(struct rcd__slab *b);
+/** RCD__NONE when there is no memory (*ret_full false) or no space on disk. */
+RCD_MUST_CHECK uint32_t rcd__slab_take(struct rcd__slab *b, bool *ret_full);
+void rcd__slab_give(struct rcd__slab *b, uint32_t at);
+static inline void *rcd__slab_at(const struct rcd__slab *b, uint32_t at)
+{
+    return b->segments[at >> b->shift] + 64 + (size_t)(at & ((1u << b->shift) - 1)) * b->item;
+}
+/** Add the segment at `offset` of the file, as found; its items are not free and not used. */
+RCD_MUST_CHECK bool rcd__slab_adopt(struct rcd__slab *b, size_t offset, size_t bytes);
+/** After adoption: put an item that nobody uses on the free list. */
+void rcd__slab_unused(struct rcd__slab *b, uint32_t at);
+
+struct rcd__segment { /* first 64 bytes of a segment */
+    uint64_t magic;
+    uint32_t kind, count;
+    uint64_t item, bytes;
+    uint64_t sum; /* of the above */
+    uint64_t spare[3];
+};
+uint64_t rcd__segment_sum(const struct rcd__segment *g);
+#define RCD__SEGMENT_MAGIC 0x31746e6d67657352u /* "Rsegmnt1" */
+
+/* ---- items ------------------------------------------------------------------------------------ */
+
+enum rcd__record_state { RCD__FREE, RCD__PENDING, RCD__LIVE };
+enum rcd__id_kind { RCD__ID_NUMBER = 1, RCD__ID_TEXT, RCD__ID_LONG };
+enum { RCD__ID_INLINE = 24 };
+
+/** A session. PENDING: made by a request that has not succeeded yet. */
+struct rcd__record {
+    uint64_t last_ms;
+    uint32_t row; /* RCD__NONE: zeros, no step yet */
+    uint32_t extras;
+    uint32_t prev, next; /* idle: neighbours by last use. busy: prev is its place in uses */
+    uint32_t created_s, generation;
+    uint8_t state, id_kind, id_len, busy;
+    uint32_t sum;            /* of id, created_s, generation */
+    char id[RCD__ID_INLINE]; /* the number, the text, or the blob that holds it */
+};
+
+struct rcd__row {
+    uint64_t sum; /* of steps, answer and the state */
+    uint64_t steps;
+    uint32_t answer; /* blob */
+    uint32_t refs;   /* counted anew when a file is opened */
+    char state[];
+};
+
+enum { RCD__EXTRA_RING = 1, RCD__EXTRA_SNAPSHOT = 2 };
+/** An earlier state that a session holds on to. */
+struct rcd__extra {
+    uint32_t next, row;
+    uint8_t type, len;
+    char name[RCD_SNAPSHOT_NAME_MAX];
+    uint64_t spare[2];
+};
+
+struct rcd__blob {
+    uint64_t sum, input_hash;
+    uint32_t len, spare;
+    char data[];
+};
+
+struct rcd__use { /* a busy session */
+    uint32_t at, jobs;
+    void *user;
+};
+
+struct rcd__gone { /* one that ended lately */
+    uint64_t hash;
+    uint8_t why;
+};
+enum { RCD__GONE = 4096 };
+
+struct rcd_sessions {
+    struct rcd_sessions_opts opts; /* pointers: own copies */
+    char *model, *path;
+    struct rcd_state_shape *states;
+    size_t row_bytes; /* of the state */
+    uint64_t layout, fingerprint;
+    size_t charge; /* what a session costs, for the budget */
+    pthread_mutex_t lock;
+    struct rcd__file file;
+    struct rcd__slab records, rows, extras, blobs[RCD__BLOB_SIZES];
+    uint64_t *table; /* open addressing: tag << 32 | record + 1 */
+    size_t table_size;
+    uint32_t lru_head, lru_tail;
+    struct rcd__use *uses;
+    size_t n_uses, cap_uses;
+    uint32_t free_use;
+    struct rcd__gone *gone;
+    size_t n_gone;
+    size_t charged;
+    struct rcd_sessions_stats stats;
+};
+
+/* ---- store.c: rows, blobs, records ---- */
+struct rcd__row *rcd__row_at(const rcd_sessions *s, uint32_t row);
+struct rcd__record *rcd__record_at(const rcd_sessions *s, uint32_t at);
+void rcd__row_ref(rcd_sessions *s, uint32_t row);
+void rcd__row_unref(rcd_sessions *s, uint32_t row);
+/** A row of its own with refs 1, not published. RCD_ENOMEM, RCD_ENOSPC. */
+RCD_MUST_CHECK rcd_status rcd__row_new(rcd_sessions *s, uint32_t *ret, struct rcd_error *err);
+void rcd__row_seal(const rcd_sessions *s, struct rcd__row *row);
+uint64_t rcd__row_sum(const rcd_sessions *s, const struct rcd__row *row);
+RCD_MUST_CHECK rcd_status rcd__blob_new(rcd_sessions *s, const void *bytes, size_t len,
+                                        uint64_t input_hash, uint32_t *ret, struct rcd_error *err);
+void rcd__blob_free(rcd_sessions *s, uint32_t blob);
+struct rcd__blob *rcd__blob_at(const rcd_sessions *s, uint32_t blob);
+uint64_t rcd__blob_sum(const struct rcd__blob *b);
+void rcd__extra_drop(rcd_sessions *s, struct rcd__record *r, uint32_t prev, uint32_t at);
+/** A state of zeros or of `from`, then the given tensors; refs 1. RCD_EINVAL for a wrong shape. */
+RCD_MUST_CHECK rcd_status rcd__row_of(rcd_sessions *s, const char *from,
+                                      const struct rcd_tensor *const *states, uint64_t steps,
+                                      uint32_t *ret, struct rcd_error *err);
+
+/* ---- table.c ---- */
+uint64_t rcd__id_hash(const struct rcd_session_id *id);
+struct rcd_session_id rcd__record_id(const rcd_sessions *s, const struct rcd__record *r);
+uint32_t rcd__record_sum(const struct rcd__record *r);
+uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id);
+RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s);
+void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at);
+void rcd__table_remove(rcd_sessions *s, const struct rcd_session_id *id);
+/** "7", or the text, quoted; for messages. */
+const char *rcd__id_text(char out[80], const struct rcd_session_id *id);
+
+/* ---- store.c ---- */
+/** Wall clock that does not jump while the process lives. */
+uint64_t rcd__clock_ms(void);
+
+/* ---- life.c: making, ending, idleness, room (all under the lock) ---- */
+RCD_MUST_CHECK rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id,
+                                            uint8_t state, uint32_t *ret, unsigned *retry_after_s,
+                                            struct rcd_error *err);
+void rcd__session_remove(rcd_sessions *s, uint32_t at, rcd_session_event_kind why,
+                         const char *reason);
+void rcd__lru_link(rcd_sessions *s, uint32_t at);
+void rcd__lru_unlink(rcd_sessions *s, uint32_t at);
+void rcd__tell(rcd_sessions *s, rcd_session_event_kind kind, const struct rcd__record *r,
+               const char *reason);
+/** RCD_ENOTFOUND or RCD_EGONE for an id that is not there. */
+rcd_status rcd__unknown(const rcd_sessions *s, const struct rcd_session_id *id,
+                        struct rcd_error *err);
+RCD_MUST_CHECK bool rcd__charge(rcd_sessions *s, size_t bytes);
+void rcd__uncharge(rcd_sessions *s, size_t bytes);
+
+/* ---- manage.c ---- */
+RCD_MUST_CHECK rcd_status rcd__session_find(const rcd_sessions *s, const struct rcd_session_id *id,
+                                            uint32_t *ret, struct rcd_error *err);
+/** The record's row becomes `row` (a reference is taken over), at once and for a successor too. */
+void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row);
+
+/* ---- recover.c ---- */
+/** Open or make the file at s->path; take over what it holds. */
+RCD_MUST_CHECK rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err);
+/** The file is of this fingerprint from now on. */
+void rcd__head_write(const rcd_sessions *s);
+void rcd__store_say(const rcd_sessions *s, int priority, const char *fmt, ...) RCD_PRINTF(3, 4);

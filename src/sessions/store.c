@@ -1,0 +1,191 @@
+/* store.c - a store's beginning and end, its counters, its clock. */
+#include "sessions_int.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+uint64_t rcd__clock_ms(void)
+{
+    static uint64_t base; /* the same from whoever comes first, within a millisecond */
+    uint64_t b = __atomic_load_n(&base, __ATOMIC_RELAXED);
+    if (b == 0) {
+        uint64_t now = rcd_wall_ms() - rcd_now_ns() / 1000000u;
+        if (__atomic_compare_exchange_n(&base, &b, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            b = now;
+    }
+    return b + rcd_now_ns() / 1000000u;
+}
+
+void rcd__store_say(const rcd_sessions *s, int priority, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    if (s->opts.log == NULL)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    s->opts.log(s->opts.ctx, priority, text);
+}
+
+/* Names, types and sizes, in the order of the model's inputs. */
+static uint64_t layout_of(const struct rcd_state_shape *states, size_t n)
+{
+    uint64_t hash = n;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t words[RCD_MAX_RANK + 2] = {(uint64_t)states[i].dtype, (uint64_t)states[i].rank};
+        for (int d = 0; d < states[i].rank; d++)
+            words[2 + d] = (uint64_t)states[i].dims[d];
+        hash = XXH3_64bits_withSeed(states[i].name, strlen(states[i].name), hash);
+        hash = XXH3_64bits_withSeed(words, sizeof words, hash);
+    }
+    return hash;
+}
+
+static rcd_status copy_shapes(rcd_sessions *s, const struct rcd_sessions_opts *opts,
+                              struct rcd_error *err)
+{
+    s->model = rcd_strdup(opts->model);
+    s->path = opts->path != NULL ? rcd_strdup(opts->path) : NULL;
+    s->states = rcd_calloc(opts->n_states, sizeof *s->states);
+    if (s->model == NULL || (opts->path != NULL && s->path == NULL) || s->states == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", opts->model);
+    for (size_t i = 0; i < opts->n_states; i++) {
+        size_t n = 0, bytes = 0;
+        s->states[i] = opts->states[i];
+        s->states[i].name = rcd_strdup(opts->states[i].name);
+        if (s->states[i].name == NULL)
+            return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", opts->model);
+        if (!rcd_shape_count(opts->states[i].dtype, opts->states[i].rank, opts->states[i].dims, &n,
+                             &bytes))
+            return rcd_fail(err, RCD_EMODEL, "state '%s' is too large", opts->states[i].name);
+        s->row_bytes += bytes;
+    }
+    s->layout = layout_of(s->states, opts->n_states);
+    return RCD_OK;
+}
+
+static void init_slabs(rcd_sessions *s)
+{
+    size_t row = (sizeof(struct rcd__row) + s->row_bytes + 7) & ~(size_t)7;
+    rcd__slab_init(&s->records, &s->file, RCD__RECORDS, sizeof(struct rcd__record));
+    rcd__slab_init(&s->rows, &s->file, RCD__ROWS, row);
+    rcd__slab_init(&s->extras, &s->file, RCD__EXTRAS, sizeof(struct rcd__extra));
+    for (uint32_t i = 0; i < RCD__BLOB_SIZES; i++)
+        rcd__slab_init(&s->blobs[i], &s->file, RCD__BLOBS + i, (size_t)RCD__BLOB_MIN << i);
+    /* the record, its place in the table at three quarters full, its row, and those of the ring */
+    s->charge =
+        sizeof(struct rcd__record) + 16 + row + s->opts.ring * (row + sizeof(struct rcd__extra));
+}
+
+rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions **ret,
+                            struct rcd_error *err)
+{
+    RCD_ASSERT(opts->n_states > 0 && opts->budget != NULL);
+    rcd_sessions *s = rcd_calloc(1, sizeof *s);
+    if (s == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", opts->model);
+    s->opts = *opts;
+    s->fingerprint = opts->fingerprint;
+    s->lru_head = s->lru_tail = s->free_use = RCD__NONE;
+    s->file.fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    s->gone = rcd_calloc(RCD__GONE, sizeof *s->gone); /* without it nobody learns the reason */
+    rcd_status st = copy_shapes(s, opts, err);
+    if (st == RCD_OK) {
+        init_slabs(s);
+        if (opts->durable == RCD_DURABLE_PROCESS && s->path != NULL)
+            st = rcd__recover(s, err);
+    }
+    if (st != RCD_OK) {
+        rcd_sessions_free(s);
+        return st;
+    }
+    *ret = s;
+    return RCD_OK;
+}
+
+static void free_text(const char *text)
+{
+    union {
+        const char *c;
+        void *p;
+    } u = {.c = text};
+    rcd_free(u.p);
+}
+
+rcd_sessions *rcd_sessions_free(rcd_sessions *s)
+{
+    if (s == NULL)
+        return NULL;
+    rcd__slab_done(&s->records);
+    rcd__slab_done(&s->rows);
+    rcd__slab_done(&s->extras);
+    for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
+        rcd__slab_done(&s->blobs[i]);
+    if (s->file.fd >= 0)
+        close(s->file.fd); /* what is in it stays */
+    rcd__uncharge(s, s->charged);
+    for (size_t i = 0; s->states != NULL && i < s->opts.n_states; i++)
+        free_text(s->states[i].name);
+    rcd_free(s->states);
+    rcd_free(s->table);
+    rcd_free(s->uses);
+    rcd_free(s->gone);
+    rcd_free(s->model);
+    rcd_free(s->path);
+    pthread_mutex_destroy(&s->lock);
+    rcd_free(s);
+    return NULL;
+}
+
+size_t rcd_sessions_live(rcd_sessions *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->records.used;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+uint64_t rcd_sessions_layout(const rcd_sessions *s)
+{
+    return s->layout;
+}
+
+uint64_t rcd_sessions_fingerprint(const rcd_sessions *s)
+{
+    return s->fingerprint;
+}
+
+void rcd_sessions_migrate(rcd_sessions *s, uint64_t fingerprint)
+{
+    pthread_mutex_lock(&s->lock);
+    s->fingerprint = fingerprint;
+    rcd__head_write(s);
+    for (uint32_t i = 0; i < s->records.n; i++) {
+        const struct rcd__record *r = rcd__record_at(s, i);
+        if (r->state == RCD__LIVE)
+            rcd__tell(s, RCD_SESSION_MIGRATED, r, "another version of the model was loaded");
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+const struct rcd_state_shape *rcd_sessions_states(const rcd_sessions *s, size_t *ret_n)
+{
+    *ret_n = s->opts.n_states;
+    return s->states;
+}
+
+void rcd_sessions_stats(rcd_sessions *s, struct rcd_sessions_stats *ret)
+{
+    pthread_mutex_lock(&s->lock);
+    *ret = s->stats;
+    ret->busy = s->n_uses;
+    ret->idle = s->records.used > s->n_uses ? s->records.used - s->n_uses : 0;
+    ret->bytes = s->charged;
+    for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
+        ret->bytes += s->blobs[i].used * s->blobs[i].item;
+    pthread_mutex_unlock(&s->lock);
+}

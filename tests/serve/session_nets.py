@@ -1,0 +1,152 @@
+"""session_nets.py - networks with states that the session tests step, repositories of them, and what their answers
+must be: those of one request that has the whole sequence."""
+
+import json
+import math
+import random
+import struct
+import threading
+import time
+
+import daemon
+import golden
+from session_client import Client, Refused, Tensor
+
+SIZES = {"FP32": 4, "INT64": 8}
+RNG = random.Random(30)  # of what `continues` sends
+
+
+class Net:
+    """A network whose output has one entry per time step. A time step is its bytes."""
+
+    def __init__(self, folder, name, datatype, shape, output, out_bytes, states):
+        self.folder, self.input, self.datatype, self.shape = folder, name, datatype, shape
+        self.output, self.out_bytes, self.states = output, out_bytes, states
+        self.step_bytes = math.prod(shape) * SIZES[datatype]
+
+    def steps(self, rng, n):
+        """n time steps of random input."""
+        if self.datatype == "INT64":
+            return [struct.pack("<q", rng.randrange(40)) for _ in range(n)]
+        return [struct.pack(f"<{math.prod(self.shape)}f", *(rng.uniform(-2, 2) for _ in range(math.prod(self.shape))))
+                for _ in range(n)]
+
+    def inputs(self, steps, states=None):
+        """Inputs of a request: these time steps, after these states."""
+        return {self.input: Tensor(self.datatype, (1, len(steps), *self.shape), b"".join(steps)), **(states or {})}
+
+    def whole(self, client, steps, states=None, version=None):
+        """The run of all time steps in one request without a session: (bytes per time step, last states by the
+        names of the inputs)."""
+        a = client.infer(self.inputs(steps, states), [self.output, *self.states.values()], version)
+        return (self.split(a[self.output]),
+                {i: a.outputs[o] for i, o in self.states.items()})
+
+    def split(self, raw):
+        assert len(raw) % self.out_bytes == 0
+        return [raw[at:at + self.out_bytes] for at in range(0, len(raw), self.out_bytes)]
+
+    def random_states(self, rng):
+        return {n: Tensor("FP32", s, struct.pack(f"<{math.prod(s)}f", *(rng.uniform(-1, 1) for _ in range(math.prod(s)))))
+                for n, s in self.shapes.items()}
+
+    @property
+    def shapes(self):
+        return STATE_SHAPES[self.folder.name]
+
+
+STATE_SHAPES = {"lstm_init_ts18": {"h0": (1, 1, 6), "c0": (1, 1, 6)}, "gru_4l_init_old17": {"h0": (4, 1, 6)},
+                "char-lstm": {"h0": (2, 1, 320), "c0": (2, 1, 320)}}
+LSTM = Net(golden.NETS / "lstm_init_ts18", "x", "FP32", (4,), "y", 24, {"h0": "hn", "c0": "cn"})
+GRU = Net(golden.NETS / "gru_4l_init_old17", "x", "FP32", (4,), "y", 24, {"h0": "hn"})
+CHAR = Net(golden.ROOT / "models" / "char-lstm", "tokens", "INT64", (), "logits", 260, {"h0": "hn", "c0": "cn"})
+
+
+class Models(daemon.Repository):
+    """A repository of such networks, by name: Models(lstm=(LSTM, {"idle_timeout_s": 1}))."""
+
+    def __init__(self, **models):
+        super().__init__()
+        for name, (net, sessions) in models.items():
+            self.put(name, net, sessions)
+
+    def put(self, name, net, sessions=None, change=None, version=1, **more):
+        """`change`: a function of the ONNX file's bytes."""
+        folder = self.path / name / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        source = net.folder / "model.onnx"
+        data = (source if source.exists() else net.folder / "1" / "model.onnx").read_bytes()
+        (folder / "model.onnx").write_bytes(change(data) if change else data)
+        config = {"state": [{"input": i, "output": o} for i, o in net.states.items()],
+                  "time": {net.input: 1, net.output: 1}, **more}
+        if sessions:
+            config["sessions"] = sessions
+        (self.path / name / "model.json").write_text(json.dumps(config))
+
+
+def other_weights(data):
+    """The same network with one tensor of weights negated."""
+    graph = next(v for k, v in golden._fields(data) if k == 7)
+    raw = max((v for k, w in golden._fields(graph) if k == 5 for k2, v in golden._fields(w) if k2 == 9), key=len)
+    values = struct.unpack(f"<{len(raw) // 4}f", raw)
+    assert data.count(raw) == 1
+    return data.replace(raw, struct.pack(f"<{len(values)}f", *(-v for v in values)))
+
+
+class Serving:
+    """One model `m` of a network, a daemon over it, a client of it."""
+
+    def __init__(self, net=LSTM, sessions=None, *options):
+        self.net, self.models = net, Models(m=(net, sessions))
+        self.d = daemon.Daemon(self.models, *options)
+        self.c = Client(self.d.port, "m")
+
+    def __enter__(self):
+        return self.d, self.c
+
+    def __exit__(self, *error):
+        self.c.connection.close()
+        try:
+            self.d.__exit__(*error)
+        finally:
+            self.models.__exit__()
+
+
+def run(c, name, steps, net=LSTM, **more):
+    return net.split(c.step(name, net.inputs(steps), **more)[net.output])
+
+
+def continues(c, name, before, net=LSTM, states=None):
+    """The session goes on as one that has seen `before` (after `states`)."""
+    more = net.steps(RNG, 2)
+    want = net.whole(c, before + more, states)[0][len(before):]
+    assert run(c, name, more, net) == want
+
+
+class Waiting(threading.Thread):
+    """A step on a connection of its own; its answer or refusal."""
+
+    def __init__(self, d, net, name, steps, **more):
+        super().__init__()
+        self.client, self.answer, self.error = Client(d.port, "m"), None, None
+        self.call = lambda: self.client.step(name, net.inputs(steps), **more)
+        self.start()
+
+    def run(self):
+        try:
+            self.answer = self.call()
+        except Refused as e:
+            self.error = e
+        finally:
+            self.client.connection.close()
+
+
+def busy(d, c, name, seconds=0.6):
+    """The session (of CHAR) is at a request that takes about so long."""
+    steps = CHAR.steps(RNG, 256)
+    start = time.monotonic()
+    CHAR.whole(c, steps)
+    factor = min(240, int(seconds / max(0.001, time.monotonic() - start)) + 1)
+    thread = Waiting(d, CHAR, name, steps * factor)
+    assert daemon.until(lambda: c.describe(name)["status"] == "busy"), c.describe(name)
+    return thread

@@ -1,0 +1,165 @@
+/* test_recover.c - durability `process`: what a successor finds in the file, whole, torn and damaged. */
+#include "small_store.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+TestSuite(sessions_recover, .timeout = 60);
+
+static struct small m;
+static char folder[64], path[128];
+static struct rcd_sessions_opts opts;
+
+static void begin(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/recurd-sessions-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/s", folder);
+    opts = (struct rcd_sessions_opts){
+        .path = path, .durable = RCD_DURABLE_PROCESS, .ring = 2, .fingerprint = 5};
+    small_open(&m, &opts);
+}
+
+static void again(void)
+{
+    rcd_sessions_free(
+        m.s); /* nothing is written at the end: the file is as a killed process leaves it */
+    small_open(&m, &opts);
+}
+
+static size_t files(void)
+{
+    size_t n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void end(void)
+{
+    char command[128];
+    small_close(&m);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_expect_eq(system(command), 0);
+}
+
+Test(sessions_recover, everything_is_there_again)
+{
+    struct rcd_session_id a = number(1), b = text("b"), kept = text("a name of more than 24 bytes");
+    begin();
+    cr_assert_eq(plain_step(&m, a, true, 1), RCD_OK);
+    cr_assert_eq(plain_step(&m, a, false, 1), RCD_OK);
+    cr_assert_eq(rcd_session_snapshot(m.s, &a, "two", 3, &m.err), RCD_OK);
+    cr_assert_eq(rcd_session_fork(m.s, &a, &b, NULL, &m.err), RCD_OK);
+    struct rcd_session_turn t = {.step = 3, .input_hash = 8};
+    cr_assert_eq(small_step(&m, a, &t, 1), RCD_OK);
+    cr_assert_eq(rcd_session_create(m.s, &kept, NULL, NULL, &m.err), RCD_OK);
+    for (int round = 0; round < 3; round++) {
+        again();
+        cr_expect_eq(rcd_sessions_live(m.s), 3, "%s", m.said);
+        cr_expect_eq(small_value(&m, a), 3);
+        cr_expect_eq(small_value(&m, b), 2);
+        cr_expect_eq(small_value(&m, kept), 0);
+        t = (struct rcd_session_turn){.step = 3, .input_hash = 8};
+        cr_expect_eq(small_step(&m, a, &t, 1), RCD_OK);
+        cr_expect(t.repeated, "the answer survives, too");
+    }
+    cr_expect_eq(rcd_session_rewind(m.s, &a, "two", 3, 0, &m.err), RCD_OK);
+    cr_expect_eq(small_value(&m, a), 2);
+    cr_expect_eq(rcd_session_rewind(m.s, &a, NULL, 0, 1, &m.err), RCD_OK);
+    cr_expect_eq(plain_step(&m, b, false, 1), RCD_OK);
+    cr_expect_eq(small_value(&m, b), 3);
+    cr_expect_eq(files(), 1);
+    end();
+}
+
+Test(sessions_recover, many_come_and_go)
+{
+    begin();
+    for (int round = 0; round < 4; round++) {
+        for (uint64_t i = 1; i <= 1500; i++)
+            cr_assert_eq(plain_step(&m, number(i), i % 4 == 0 || round == 0, (float)i), RCD_OK);
+        again();
+        for (uint64_t i = 1; i <= 1500; i++)
+            cr_assert_eq(small_value(&m, number(i)),
+                         (float)i * (i % 4 == 0 ? 1 : (float)(round + 1)));
+    }
+    end();
+}
+
+Test(sessions_recover, another_model_file_or_shape_is_kept_aside)
+{
+    begin();
+    cr_assert_eq(plain_step(&m, number(1), true, 1), RCD_OK);
+    opts.fingerprint = 6;
+    again();
+    cr_expect_eq(rcd_sessions_live(m.s), 0);
+    cr_expect(strstr(m.said, "aside") != NULL);
+    cr_expect_eq(files(), 2);
+    cr_assert_eq(plain_step(&m, number(1), true, 1), RCD_OK);
+    opts.fingerprint = 7;
+    opts.carry = true;
+    again();
+    cr_expect_eq(small_value(&m, number(1)), 1, "carried over");
+    opts.carry = false;
+    again();
+    cr_expect_eq(small_value(&m, number(1)), 1, "and of this file from now on");
+    end();
+}
+
+/* Whatever is done to the file: no crash, nothing wrong served, and the damaged file is kept. */
+Test(sessions_recover, damage_anywhere)
+{
+    uint64_t seed = 1;
+    size_t whole = 0;
+    begin();
+    for (uint64_t i = 1; i <= 40; i++) {
+        struct rcd_session_turn t = {.start = true, .step = 1};
+        cr_assert_eq(small_step(&m, number(i), &t, (float)i), RCD_OK);
+        cr_assert_eq(plain_step(&m, number(i), false, (float)i), RCD_OK);
+    }
+    rcd_sessions_free(m.s);
+    static char good[16 << 20];
+    int fd = open(path, O_RDONLY);
+    ssize_t size = read(fd, good, sizeof good);
+    close(fd);
+    cr_assert(size > 4096 && size < (ssize_t)sizeof good);
+    for (int round = 0; round < 300; round++) {
+        int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t at = (size_t)(seed >> 20) % (size_t)size, len = (size_t)size;
+        if (round % 3 == 0) /* near the beginning of a segment, where there is something */
+            at = (at & ~(size_t)0x3ffff) + (size_t)(seed >> 10) % 4096;
+        if (round % 10 == 9)
+            len = at;
+        cr_assert_eq(write(to, good, len), (ssize_t)len);
+        char bad = (char)(seed >> 33);
+        if (len == (size_t)size && at < len)
+            cr_assert_eq(pwrite(to, &bad, 1, (off_t)at), 1);
+        close(to);
+        small_open(&m, &opts);
+        size_t n = 0;
+        for (uint64_t i = 1; i <= 40; i++) {
+            float v = small_value(&m, number(i));
+            cr_assert(v == -1 || v == 2 * (float)i, "round %d: session %d has %f", round, (int)i,
+                      (double)v);
+            n += v != -1;
+        }
+        cr_assert(n == 40 || strstr(m.said, "aside") != NULL, "round %d: %zu left, silently", round,
+                  n);
+        whole += n == 40;
+        cr_assert_eq(plain_step(&m, number(99), true, 1), RCD_OK, "it serves on");
+        rcd_sessions_free(m.s);
+    }
+    cr_expect(whole > 100, "most of a file is empty");
+    small_open(&m, &opts);
+    end();
+}
