@@ -42,6 +42,7 @@ typedef enum rcd_durable {
     RCD_DURABLE_SNAPSHOT, /* written to disk at the end and at intervals */
     RCD_DURABLE_COMMIT,   /* on disk before the reply */
 } rcd_durable;
+const char *rcd_durable_name(rcd_durable d);
 
 typedef enum rcd_session_event_kind {
     RCD_SESSION_CREATED,
@@ -98,6 +99,8 @@ uint64_t rcd_sessions_layout(const rcd_sessions *s); /* hash of names, types and
 uint64_t rcd_sessions_fingerprint(const rcd_sessions *s);
 /** Another file of the model with equal states serves these sessions from now on. */
 void rcd_sessions_migrate(rcd_sessions *s, uint64_t fingerprint);
+rcd_durable
+rcd_sessions_durable(const rcd_sessions *s); /* as it is: a store without a path keeps nothing */
 const struct rcd_state_shape *rcd_sessions_states(const rcd_sessions *s, size_t *ret_n);
 
 /* ---- a request of a session ----------------------------------------------------------------- */
@@ -195,7 +198,8 @@ RCD_MUST_CHECK rcd_status rcd_session_fork(rcd_sessions *s, const struct rcd_ses
                                            const struct rcd_session_id *to, unsigned *retry_after_s,
                                            struct rcd_error *err);
 RCD_MUST_CHECK rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id,
-                                               const char *name, size_t len, struct rcd_error *err);
+                                               const char *name, size_t len, uint64_t *ret_steps,
+                                               struct rcd_error *err);
 RCD_MUST_CHECK rcd_status rcd_session_forget(rcd_sessions *s, const struct rcd_session_id *id,
                                              const char *name, size_t len, struct rcd_error *err);
 /** Into an array of at most `max`; *ret_n is how many there are. */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { COMPRESS_FROM = 1024, MAX_PARAMS = 8 };
+enum { COMPRESS_FROM = 1024, MAX_PARAMS = 9 };
 
 /* The k best as text, in place of the tensor itself. */
 static rcd_status classify(struct rcd__infer *x, const struct rcd__asked *a,
@@ -60,13 +60,15 @@ static size_t parameters(const struct rcd__infer *x, struct rcd_param params[MAX
             params[n++] = (struct rcd_param){.name = "repeated", .kind = RCD_PARAM_BOOL, .b = true};
     }
     if (x->timing) {
+        int64_t steps = rcd_plan_steps(rcd_version_plan(x->version), &job->infer);
         const struct {
             const char *name;
             uint64_t value;
         } figures[] = {{"queue_us", (t->picked - t->queued) / 1000},
                        {"compute_us", job->compute_ns / 1000},
                        {"batch_rows", job->batch_rows},
-                       {"runs", job->runs}};
+                       {"runs", job->runs},
+                       {"steps", steps > 0 ? (uint64_t)steps : 1}};
         for (size_t i = 0; i < RCD_COUNT(figures); i++)
             params[n++] = (struct rcd_param){
                 .name = figures[i].name, .kind = RCD_PARAM_UINT, .u = figures[i].value};

@@ -150,6 +150,12 @@ static void put_times(struct scrape *c)
         rcd_prom_histogram(&c->prom, "recurd_batch_rows", c->rows[i].labels, 2, c->batch_bounds,
                            c->rows[i].s.batch_rows_buckets, RCD_BATCH_BUCKETS,
                            (double)c->rows[i].s.inference_count);
+    rcd_prom_family(&c->prom, "recurd_steps_per_run", "histogram",
+                    "Time steps per run of a model that may be run in pieces.");
+    for (size_t i = 0; i < c->n; i++)
+        rcd_prom_histogram(&c->prom, "recurd_steps_per_run", c->rows[i].labels, 2, c->batch_bounds,
+                           c->rows[i].s.run_steps_buckets, RCD_BATCH_BUCKETS,
+                           (double)c->rows[i].s.run_steps);
 }
 
 static void put_loop(rcd_api *api, struct scrape *c)
@@ -196,6 +202,7 @@ void rcd__metrics(void *ctx, rcd_http_req *req)
     } else {
         b.failed = true;
     }
+    rcd__metrics_sessions(api, &c.prom);
     put_http(api, &c.prom);
     put_loop(api, &c);
     rcd__versions_unref(list, c.n);

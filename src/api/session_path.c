@@ -59,8 +59,47 @@ void rcd__session_path_done(struct rcd__session_path *p)
     rcd_version_unref(p->version);
 }
 
-rcd_status rcd__session_id_of(const json_t *v, struct rcd_session_id *ret, struct rcd_error *err)
+/* jansson's whole numbers end at 2^63-1: the digits are read again where they stand in the body. */
+static bool big_number(const rcd_http_req *req, uint64_t *ret)
 {
+    size_t len = 0;
+    const char *body = rcd_http_body(req, &len), *key = memmem(body, len, "\"id\"", 4);
+    const char *end = body + len, *p = key != NULL ? key + 4 : end;
+    while (p < end && strchr(" \t\r\n:", *p) != NULL)
+        p++;
+    const char *from = p;
+    for (*ret = 0; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (__builtin_mul_overflow(*ret, 10u, ret) ||
+            __builtin_add_overflow(*ret, (uint64_t)(*p - '0'), ret))
+            return false;
+    }
+    return p > from && (p == end || strchr(" \t\r\n,}", *p) != NULL);
+}
+
+rcd_status rcd__session_body(const rcd_http_req *req, json_t **ret, struct rcd_error *err)
+{
+    size_t len = 0;
+    const char *body = rcd_http_body(req, &len);
+    rcd_status st = rcd__body_object(req, ret, err);
+    if (st == RCD_OK || len == 0)
+        return st;
+    json_t *tree = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+    if (!json_is_object(tree)) {
+        json_decref(tree);
+        return st;
+    }
+    *ret = tree;
+    return RCD_OK;
+}
+
+rcd_status rcd__session_id_of(const rcd_http_req *req, const json_t *v, struct rcd_session_id *ret,
+                              struct rcd_error *err)
+{
+    uint64_t number = 0;
+    if (json_is_real(v) && big_number(req, &number) && number > 0) {
+        *ret = (struct rcd_session_id){.number = number};
+        return RCD_OK;
+    }
     if (json_is_integer(v) && json_integer_value(v) > 0) {
         *ret = (struct rcd_session_id){.number = (uint64_t)json_integer_value(v)};
         return RCD_OK;
@@ -68,7 +107,7 @@ rcd_status rcd__session_id_of(const json_t *v, struct rcd_session_id *ret, struc
     size_t len = json_string_length(v);
     if (!json_is_string(v) || len == 0 || len > RCD_SESSION_ID_MAX)
         return rcd_fail(err, RCD_EINVAL,
-                        "'id' must be a whole number from 1 to 2^63-1 or a string of 1 to %d bytes",
+                        "'id' must be a whole number from 1 to 2^64-1 or a string of 1 to %d bytes",
                         RCD_SESSION_ID_MAX);
     *ret = (struct rcd_session_id){.text = json_string_value(v), .len = len};
     return RCD_OK;
@@ -94,6 +133,26 @@ void rcd__put_session_id(struct rcd_buf *b, const struct rcd_session_id *id)
         (void)rcd_buf_printf(b, "%llu", (unsigned long long)id->number);
 }
 
+void rcd__put_snapshots(struct rcd_buf *b, const struct rcd__store *store,
+                        const struct rcd_session_info *info)
+{
+    size_t n = 0;
+    struct rcd_snapshot_info *list = rcd_calloc((size_t)info->n_snapshots + 1, sizeof *list);
+    if (list == NULL)
+        b->failed = true;
+    else if (rcd_session_snapshots(store->sessions, &info->id, list, info->n_snapshots, &n, NULL) !=
+             RCD_OK)
+        n = 0; /* it ended just now */
+    (void)rcd_buf_puts(b, "[");
+    for (size_t i = 0; list != NULL && i < n && i < info->n_snapshots; i++) {
+        (void)rcd_buf_puts(b, i > 0 ? ",{\"name\":" : "{\"name\":");
+        rcd__put_text(b, list[i].name);
+        (void)rcd_buf_printf(b, ",\"steps\":%llu}", (unsigned long long)list[i].steps);
+    }
+    (void)rcd_buf_puts(b, "]");
+    rcd_free(list);
+}
+
 void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
                       const struct rcd_session_info *info)
 {
@@ -107,13 +166,17 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
     (void)rcd_buf_printf(
         b,
         ",\"steps\":%llu,\"status\":\"%s\",\"created_ms\":%llu,\"last_access_ms\":%llu,"
-        "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"snapshots\":%u}",
+        "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"durable\":\"%s\","
+        "\"snapshots\":",
         (unsigned long long)info->steps, info->queued > 0 ? "busy" : "idle",
         (unsigned long long)info->created_ms, (unsigned long long)info->last_ms,
         (unsigned long long)(now > info->created_ms ? (now - info->created_ms) / 1000 : 0),
         (unsigned long long)(info->queued == 0 && now > info->last_ms ? (now - info->last_ms) / 1000
                                                                       : 0),
-        info->bytes, info->queued, info->ring, info->n_snapshots);
+        info->bytes, info->queued, info->ring,
+        rcd_durable_name(rcd_sessions_durable(store->sessions)));
+    rcd__put_snapshots(b, store, info);
+    (void)rcd_buf_puts(b, "}");
 }
 
 void rcd__answer_refused(rcd_http_req *req, const struct rcd_error *err, unsigned retry_after_s)

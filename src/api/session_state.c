@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 100, MAX_INPUTS = 1024, SNAPSHOTS_MAX = 1024 };
+enum { MAX_DEPTH = 100, MAX_INPUTS = 1024 };
 
 /* ---- reading and setting -------------------------------------------------------------------------- */
 
@@ -63,12 +63,14 @@ static rcd_status put_state(struct rcd__session_path *p, rcd_http_req *req, stru
                                      .binary = binary != NULL && strcmp(binary, "true") == 0};
     }
     const struct rcd_param step = {.name = "step", .kind = RCD_PARAM_UINT, .u = steps};
-    const struct rcd_wire_answer answer = {.model_name = p->store->model,
-                                           .model_version = rcd_version_number(p->version),
-                                           .n_params = 1,
-                                           .params = &step,
-                                           .n_results = n,
-                                           .results = results};
+    const struct rcd_wire_answer answer = {
+        .model_name = p->store->model,
+        .model_version =
+            rcd_version_number(p->store->version != NULL ? p->store->version : p->version),
+        .n_params = 1,
+        .params = &step,
+        .n_results = n,
+        .results = results};
     st = rcd_wire_encode(&answer, b, ret_json_len, err);
     rcd_free(bytes);
     return st;
@@ -169,7 +171,7 @@ void rcd__session_import(void *ctx, rcd_http_req *req)
 static rcd_status only_member(const rcd_http_req *req, const char *key, json_t **ret_body,
                               json_t **ret, struct rcd_error *err)
 {
-    rcd_status st = rcd__body_object(req, ret_body, err);
+    rcd_status st = rcd__session_body(req, ret_body, err);
     if (st != RCD_OK)
         return st;
     *ret = json_object_get(*ret_body, key);
@@ -192,7 +194,7 @@ void rcd__session_fork(void *ctx, rcd_http_req *req)
         return;
     rcd_status st = only_member(req, "id", &body, &id, &err);
     if (st == RCD_OK && id != NULL) {
-        st = rcd__session_id_of(id, &to, &err);
+        st = rcd__session_id_of(req, id, &to, &err);
     } else if (st == RCD_OK) {
         st = rcd__session_id_make(made, &err);
         to = (struct rcd_session_id){.text = made, .len = strlen(made)};
@@ -212,6 +214,7 @@ void rcd__snapshot_make(void *ctx, rcd_http_req *req)
     struct rcd__session_path p;
     struct rcd_error err;
     json_t *body = NULL, *name = NULL;
+    uint64_t steps = 0;
     if (!rcd__session_path(ctx, req, &p))
         return;
     rcd_status st = only_member(req, "name", &body, &name, &err);
@@ -219,9 +222,10 @@ void rcd__snapshot_make(void *ctx, rcd_http_req *req)
         st = rcd_fail(&err, RCD_EINVAL, "'name' must be a string");
     if (st == RCD_OK)
         st = rcd_session_snapshot(p.store->sessions, &p.id, json_string_value(name),
-                                  json_string_length(name), &err);
+                                  json_string_length(name), &steps, &err);
     if (st == RCD_OK)
-        rcd__answer_session(req, 201, p.store, &p.id);
+        rcd__answer_json(req, 201,
+                         json_pack("{s:O, s:I}", "name", name, "steps", (json_int_t)steps));
     else
         rcd__answer_error(req, &err);
     json_decref(body);
@@ -231,25 +235,16 @@ void rcd__snapshot_make(void *ctx, rcd_http_req *req)
 void rcd__snapshot_list(void *ctx, rcd_http_req *req)
 {
     struct rcd__session_path p;
+    struct rcd_session_info info;
     struct rcd_error err;
     struct rcd_buf b;
-    size_t n = 0;
     if (!rcd__session_path(ctx, req, &p))
         return;
-    struct rcd_snapshot_info *list =
-        rcd_arena_calloc(rcd_http_arena(req), SNAPSHOTS_MAX, sizeof *list);
-    rcd_status st = list != NULL ? rcd_session_snapshots(p.store->sessions, &p.id, list,
-                                                         SNAPSHOTS_MAX, &n, &err)
-                                 : rcd_fail(&err, RCD_ENOMEM, "no memory for a list");
-    if (st == RCD_OK) {
+    if (rcd_session_describe(p.store->sessions, &p.id, &info, &err) == RCD_OK) {
         rcd_buf_init(&b, RCD__ANSWER_MAX);
-        (void)rcd_buf_puts(&b, "{\"snapshots\":[");
-        for (size_t i = 0; i < n && i < SNAPSHOTS_MAX; i++) {
-            (void)rcd_buf_puts(&b, i > 0 ? ",{\"name\":" : "{\"name\":");
-            rcd__put_text(&b, list[i].name);
-            (void)rcd_buf_printf(&b, ",\"steps\":%llu}", (unsigned long long)list[i].steps);
-        }
-        (void)rcd_buf_puts(&b, "]}");
+        (void)rcd_buf_puts(&b, "{\"snapshots\":");
+        rcd__put_snapshots(&b, p.store, &info);
+        (void)rcd_buf_puts(&b, "}");
         rcd__answer(req, 200, &b);
     } else {
         rcd__answer_error(req, &err);

@@ -27,8 +27,8 @@ static rcd_status read_inputs(rcd_api *api, const struct rcd__store *store, rcd_
                             ret, err);
 }
 
-static rcd_status read_create(json_t *body, struct rcd_session_id *id, char made[24],
-                              struct rcd_error *err)
+static rcd_status read_create(const rcd_http_req *req, json_t *body, struct rcd_session_id *id,
+                              char made[24], struct rcd_error *err)
 {
     const char *key;
     json_t *value;
@@ -41,7 +41,7 @@ static rcd_status read_create(json_t *body, struct rcd_session_id *id, char made
     }
     value = json_object_get(body, "id");
     if (value != NULL)
-        return rcd__session_id_of(value, id, err);
+        return rcd__session_id_of(req, value, id, err);
     rcd_status st = rcd__session_id_make(made, err);
     *id = (struct rcd_session_id){.text = made, .len = strlen(made)};
     return st;
@@ -68,9 +68,9 @@ void rcd__session_create(void *ctx, rcd_http_req *req)
     const struct rcd_tensor **states = NULL;
     if (!rcd__session_path(api, req, &p))
         return;
-    rcd_status st = rcd__body_object(req, &body, &err);
+    rcd_status st = rcd__session_body(req, &body, &err);
     if (st == RCD_OK)
-        st = read_create(body, &p.id, made, &err);
+        st = read_create(req, body, &p.id, made, &err);
     if (st == RCD_OK)
         st = check_free(api, p.store->model, &p.id, &err);
     if (st == RCD_OK)
@@ -122,8 +122,9 @@ static rcd_status read_list(const rcd_http_req *req, struct list *l, struct rcd_
         if (*end != '\0' || l->at > UINT32_MAX)
             return rcd_fail(err, RCD_EINVAL, "after: not a cursor that a list gave as \"next\"");
     }
-    if (l->status != NULL && strcmp(l->status, "idle") != 0 && strcmp(l->status, "busy") != 0)
-        return rcd_fail(err, RCD_EINVAL, "status: want idle or busy");
+    if (l->status != NULL && strcmp(l->status, "idle") != 0 && strcmp(l->status, "busy") != 0 &&
+        strcmp(l->status, "spilled") != 0)
+        return rcd_fail(err, RCD_EINVAL, "status: want idle, busy or spilled");
     rcd_status st = read_uint(req, "limit", PAGE_MAX, &l->limit, err);
     return st == RCD_OK ? read_uint(req, "idle_over_s", UINT32_MAX, &l->idle_over_s, err) : st;
 }
@@ -133,7 +134,7 @@ static bool wanted(const struct list *l, const struct rcd__store *store,
 {
     uint64_t now = rcd_wall_ms();
     const char *version = store->version != NULL ? rcd_version_number(store->version) : "";
-    if (l->status != NULL && (strcmp(l->status, "busy") == 0) != (i->queued > 0))
+    if (l->status != NULL && strcmp(l->status, i->queued > 0 ? "busy" : "idle") != 0)
         return false;
     if (l->idle_over_s > 0 && (i->queued > 0 || now < i->last_ms + l->idle_over_s * 1000))
         return false;

@@ -14,13 +14,19 @@ RCD_MUST_CHECK bool rcd__session_path(rcd_api *api, rcd_http_req *req,
                                       struct rcd__session_path *ret);
 void rcd__session_path_done(struct rcd__session_path *p);
 /** "id" of a JSON body: a whole number from 1, or a string of 1 to 128 bytes. */
-RCD_MUST_CHECK rcd_status rcd__session_id_of(const json_t *v, struct rcd_session_id *ret,
-                                             struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__session_id_of(const rcd_http_req *req, const json_t *v,
+                                             struct rcd_session_id *ret, struct rcd_error *err);
+/** As rcd__body_object, but whole numbers beyond jansson's become reals. */
+RCD_MUST_CHECK rcd_status rcd__session_body(const rcd_http_req *req, json_t **ret,
+                                            struct rcd_error *err);
 /** 22 characters that nobody can guess. RCD_EIO. */
 RCD_MUST_CHECK rcd_status rcd__session_id_make(char out[24], struct rcd_error *err);
 void rcd__put_session_id(struct rcd_buf *b, const struct rcd_session_id *id);
 void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
                       const struct rcd_session_info *info);
+/** A JSON list of the session's snapshots. */
+void rcd__put_snapshots(struct rcd_buf *b, const struct rcd__store *store,
+                        const struct rcd_session_info *info);
 /** Answer with the description of the session, or the error that it gives. */
 void rcd__answer_session(rcd_http_req *req, int status, const struct rcd__store *store,
                          const struct rcd_session_id *id);

@@ -387,8 +387,7 @@ void rcd__stores_tick(rcd_stores *s, rcd_registry *registry)
         }
         char number[24];
         snprintf(number, sizeof number, "%llu", (unsigned long long)p->number);
-        if (p->version == NULL &&
-            rcd_registry_get(registry, p->model, number, &v, NULL) == RCD_OK) {
+        if (rcd_registry_get(registry, p->model, number, &v, NULL) == RCD_OK) {
             if (rcd__served(v)->store == p)
                 (void)rcd__store_of(v);
             rcd_version_unref(v);

@@ -4,7 +4,7 @@
  * configured to carry sessions on, finds the store of its predecessor. While a store has sessions, it
  * holds a reference to the version that runs them, loaded or replaced. */
 #pragma once
-#include "recurd/api.h"
+#include "api_int.h"
 
 struct rcd__store {
     struct rcd__store *next;
@@ -35,6 +35,8 @@ struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
                                    const struct rcd_session_id *id);
 /** The i-th store of a model (NULL: of all), in no order. Threading: loop. */
 struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i);
+struct rcd_prom;
+void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p);
 /** Keep alive who has sessions, let go who has none. */
 void rcd__stores_tick(rcd_stores *s, rcd_registry *registry);
 void rcd__stores_unpin(rcd_stores *s);

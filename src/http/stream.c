@@ -11,7 +11,7 @@
  *
  * `closed` is called after MHD_run and never from inside it or from the functions here, so that it
  * may use any other request or stream. The stream is freed when it was called and the request is
- * over. MHD 0.9.75: the reader may be called again right after it suspended the connection. */
+ * over. */
 #include "http_int.h"
 
 #include <poll.h>
@@ -65,7 +65,7 @@ static ssize_t reader(void *cls, uint64_t pos, char *out, size_t max)
     rcd_http_stream *s = cls;
     (void)pos;
     if (s->suspended)
-        return 0; /* suspending twice would corrupt MHD's lists */
+        return 0; /* MHD does not check, and suspending twice would corrupt its lists */
     if (s->cut) {
         s->http->mute_log = true; /* MHD reports it as an error of ours */
         return MHD_CONTENT_READER_END_WITH_ERROR;

@@ -175,3 +175,17 @@ void rcd__extra_drop(rcd_sessions *s, struct rcd__record *r, uint32_t prev, uint
     rcd__slab_give(&s->extras, at);
     rcd__row_unref(s, row);
 }
+
+void rcd__ring_keep(rcd_sessions *s, struct rcd__record *r, unsigned newest)
+{
+    unsigned kept = 0;
+    for (uint32_t prev = RCD__NONE, i = r->extras; i != RCD__NONE;) {
+        const struct rcd__extra *e = rcd__slab_at(&s->extras, i);
+        uint32_t next = e->next;
+        if (e->type == RCD__EXTRA_RING && ++kept > newest)
+            rcd__extra_drop(s, r, prev, i);
+        else
+            prev = i;
+        i = next;
+    }
+}

@@ -96,8 +96,8 @@ static unsigned retry_after(const rcd_sessions *s)
     return left < RETRY_MAX_S ? (unsigned)left : RETRY_MAX_S;
 }
 
-static rcd_status make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s,
-                            struct rcd_error *err)
+rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s,
+                          struct rcd_error *err)
 {
     bool fits = rcd__charge(s, bytes);
     while (!fits && s->opts.overflow == RCD_OVERFLOW_LRU && s->lru_head != RCD__NONE) {
@@ -149,7 +149,7 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
                              uint32_t *ret, unsigned *retry_after_s, struct rcd_error *err)
 {
     bool full = false;
-    rcd_status st = make_room(s, s->charge, retry_after_s, err);
+    rcd_status st = rcd__make_room(s, s->charge, retry_after_s, err);
     if (st != RCD_OK)
         return st;
     uint32_t at = rcd__table_room(s) ? rcd__slab_take(&s->records, &full) : RCD__NONE;
@@ -211,8 +211,12 @@ void rcd__session_remove(rcd_sessions *s, uint32_t at, rcd_session_event_kind wh
         rcd__lru_unlink(s, at);
     if (r->id_kind == RCD__ID_LONG)
         memcpy(&blob, r->id, sizeof blob);
-    while (r->extras != RCD__NONE)
+    while (r->extras != RCD__NONE) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, r->extras);
+        if (x->type == RCD__EXTRA_SNAPSHOT)
+            rcd__uncharge(s, s->rows.item + sizeof *x);
         rcd__extra_drop(s, r, RCD__NONE, r->extras);
+    }
     r->generation++;
     r->busy = 0;
     rcd__blob_free(s, blob);

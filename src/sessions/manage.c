@@ -246,14 +246,27 @@ rcd_status rcd_session_forget(rcd_sessions *s, const struct rcd_session_id *id, 
     return st;
 }
 
-static rcd_status add_snapshot(rcd_sessions *s, struct rcd__record *r, const char *name, size_t len,
+/* Room for a snapshot of this session; it must not be the one that leaves. */
+static rcd_status snapshot_room(rcd_sessions *s, uint32_t at, struct rcd_error *err)
+{
+    bool idle = !rcd__record_at(s, at)->busy;
+    if (idle)
+        rcd__lru_unlink(s, at);
+    rcd_status st = rcd__make_room(s, s->rows.item + sizeof(struct rcd__extra), NULL, err);
+    if (idle)
+        rcd__lru_link(s, at);
+    return st;
+}
+
+static rcd_status add_snapshot(rcd_sessions *s, uint32_t session, const char *name, size_t len,
                                struct rcd_error *err)
 {
     bool full = false;
+    struct rcd__record *r = rcd__record_at(s, session);
     uint32_t prev = 0, old = find_snapshot(s, r, name, len, &prev);
-    if (old == RCD__NONE && !rcd__charge(s, s->rows.item + sizeof(struct rcd__extra)))
-        return rcd_fail(err, RCD_EUNAVAILABLE,
-                        "model '%s': no room for a snapshot (sessions.max_bytes)", s->model);
+    rcd_status st = old == RCD__NONE ? snapshot_room(s, session, err) : RCD_OK;
+    if (st != RCD_OK)
+        return st;
     uint32_t at = rcd__slab_take(&s->extras, &full);
     if (at == RCD__NONE) {
         if (old == RCD__NONE)
@@ -273,7 +286,7 @@ static rcd_status add_snapshot(rcd_sessions *s, struct rcd__record *r, const cha
 }
 
 rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
-                                size_t len, struct rcd_error *err)
+                                size_t len, uint64_t *ret_steps, struct rcd_error *err)
 {
     uint32_t at = 0;
     if (len == 0 || len > RCD_SNAPSHOT_NAME_MAX)
@@ -282,7 +295,11 @@ rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id
     pthread_mutex_lock(&s->lock);
     rcd_status st = rcd__session_find(s, id, &at, err);
     if (st == RCD_OK)
-        st = add_snapshot(s, rcd__record_at(s, at), name, len, err);
+        st = add_snapshot(s, at, name, len, err);
+    if (st == RCD_OK) {
+        uint32_t row = rcd__record_at(s, at)->row;
+        *ret_steps = row != RCD__NONE ? rcd__row_at(s, row)->steps : 0;
+    }
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -359,6 +376,7 @@ rcd_status rcd_session_rewind(rcd_sessions *s, const struct rcd_session_id *id, 
             uint32_t row = ((const struct rcd__extra *)rcd__slab_at(&s->extras, x))->row;
             rcd__row_ref(s, row);
             rcd__publish(s, r, row);
+            rcd__ring_keep(s, r, 0);
         }
     } else if (st == RCD_OK) {
         st = back_in_ring(s, rcd__record_at(s, at), back, err);

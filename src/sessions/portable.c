@@ -86,6 +86,7 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
     if (st == RCD_OK) {
         rcd__row_seal(s, rcd__row_at(s, row));
         rcd__publish(s, rcd__record_at(s, at), row);
+        rcd__ring_keep(s, rcd__record_at(s, at), 0);
     } else {
         rcd__row_unref(s, row);
     }

@@ -147,6 +147,8 @@ void rcd__blob_free(rcd_sessions *s, uint32_t blob);
 struct rcd__blob *rcd__blob_at(const rcd_sessions *s, uint32_t blob);
 uint64_t rcd__blob_sum(const struct rcd__blob *b);
 void rcd__extra_drop(rcd_sessions *s, struct rcd__record *r, uint32_t prev, uint32_t at);
+/** Only the newest of the ring's states stay; 0 when they are not what came before the state. */
+void rcd__ring_keep(rcd_sessions *s, struct rcd__record *r, unsigned newest);
 /** A state of zeros or of `from`, then the given tensors; refs 1. RCD_EINVAL for a wrong shape. */
 RCD_MUST_CHECK rcd_status rcd__row_of(rcd_sessions *s, const char *from,
                                       const struct rcd_tensor *const *states, uint64_t steps,
@@ -180,6 +182,9 @@ void rcd__tell(rcd_sessions *s, rcd_session_event_kind kind, const struct rcd__r
 /** RCD_ENOTFOUND or RCD_EGONE for an id that is not there. */
 rcd_status rcd__unknown(const rcd_sessions *s, const struct rcd_session_id *id,
                         struct rcd_error *err);
+/** Charge the bytes, if need be by the overflow policy. RCD_EUNAVAILABLE. */
+RCD_MUST_CHECK rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s,
+                                         struct rcd_error *err);
 RCD_MUST_CHECK bool rcd__charge(rcd_sessions *s, size_t bytes);
 void rcd__uncharge(rcd_sessions *s, size_t bytes);
 

@@ -141,6 +141,17 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
     return NULL;
 }
 
+const char *rcd_durable_name(rcd_durable d)
+{
+    static const char *const names[] = {"none", "process", "snapshot", "commit"};
+    return names[d];
+}
+
+rcd_durable rcd_sessions_durable(const rcd_sessions *s)
+{
+    return s->path != NULL ? s->opts.durable : RCD_DURABLE_NONE;
+}
+
 size_t rcd_sessions_live(rcd_sessions *s)
 {
     pthread_mutex_lock(&s->lock);

@@ -220,16 +220,7 @@ static rcd_status into_ring(rcd_sessions *s, struct rcd__record *r, struct rcd_e
     *x = (struct rcd__extra){.next = r->extras, .row = r->row, .type = RCD__EXTRA_RING};
     rcd__row_ref(s, r->row);
     __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);
-    unsigned kept = 0;
-    for (uint32_t prev = RCD__NONE, i = r->extras; i != RCD__NONE;) {
-        const struct rcd__extra *e = rcd__slab_at(&s->extras, i);
-        uint32_t next = e->next;
-        if (e->type == RCD__EXTRA_RING && ++kept > s->opts.ring)
-            rcd__extra_drop(s, r, prev, i);
-        else
-            prev = i;
-        i = next;
-    }
+    rcd__ring_keep(s, r, s->opts.ring);
     return RCD_OK;
 }
 
@@ -251,6 +242,8 @@ static rcd_status store(rcd_sessions *s, struct rcd__record *r, const struct rcd
     }
     rcd__row_seal(s, rcd__row_at(s, at));
     rcd__publish(s, r, at);
+    if (turn->start)
+        rcd__ring_keep(s, r, 0);
     return RCD_OK;
 }
 

@@ -172,14 +172,15 @@ def test_http_1_0_with_much_data():
 
 def test_head_request():
     with raw.Server() as server:
-        with server.client() as c:
-            c.send("HEAD /stream?ms=5&size=50000 HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, fields = head(c)
-            assert status == 200 and fields["content-type"] == "text/event-stream"
-            assert "content-length" not in fields
-            data, _ = rest(c)
-            assert data == b"", data
-        assert all_closed(server, 1)
+        for how in ("", "&later=20&burst=10&max=1000"):  # written bytes are dropped, not buffered
+            with server.client() as c:
+                c.send(f"HEAD /stream?ms=5&size=50000{how} HTTP/1.1\r\nHost: x\r\n\r\n")
+                status, fields = head(c)
+                assert status == 200 and fields["content-type"] == "text/event-stream"
+                assert "content-length" not in fields
+                data, _ = rest(c)
+                assert data == b"", data
+        assert all_closed(server, 2) and streams(server)["too_slow"] == 0
         assert raw.until(lambda: server.stats()["active"] == 1)
 
 
@@ -295,6 +296,22 @@ def test_an_idle_stream_has_no_deadline():
         start = time.monotonic()
         assert c.closed()  # now it is an idle connection
         assert 0.2 < time.monotonic() - start < 2
+
+
+def test_many_old_clients_at_once():
+    with raw.Server() as server:
+        clients = [server.client() for _ in range(30)]
+        for i, c in enumerate(clients):
+            c.send(REQUEST.format(f"/stream?n={20 + i}&ms={1 + i % 5}", "1.0", ""))
+        for i, c in enumerate(clients):
+            with server.client() as other:
+                assert other.post("/later", b"x").body == b"x"
+            assert head(c)[0] == 200
+            data, _ = rest(c)
+            assert events(data) == list(range(20 + i))
+            c.s.close()
+        assert all_closed(server, 30)
+        assert raw.until(lambda: server.stats()["connections"] == 1)
 
 
 def test_many_streams_at_once():

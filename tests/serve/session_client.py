@@ -53,7 +53,7 @@ class Refused(Exception):
         super().__init__(f"{status} {self.code}: {self.text}")
 
 
-def refused(status, call, *arguments, **more):
+def refused(status, call, /, *arguments, **more):
     """The call must fail with this status (or one of these); the refusal."""
     try:
         answer = call(*arguments, **more)

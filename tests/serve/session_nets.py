@@ -4,6 +4,7 @@ must be: those of one request that has the whole sequence."""
 import json
 import math
 import random
+import signal
 import struct
 import threading
 import time
@@ -93,12 +94,24 @@ def other_weights(data):
     return data.replace(raw, struct.pack(f"<{len(values)}f", *(-v for v in values)))
 
 
+def serve(models, *options):
+    """A daemon that is ready; one that refuses a model fails at once, in its own words."""
+    d = daemon.Daemon(models, *options, wait=False)
+    try:
+        ready = daemon.until(lambda: d.is_ready() or "was not loaded" in d.logged(), daemon.START_S)
+        assert ready and d.is_ready(), f"not ready; its log:\n{d.logged()}"
+        return d
+    except BaseException:
+        d.stop(signal.SIGKILL)
+        raise
+
+
 class Serving:
     """One model `m` of a network, a daemon over it, a client of it."""
 
     def __init__(self, net=LSTM, sessions=None, *options):
         self.net, self.models = net, Models(m=(net, sessions))
-        self.d = daemon.Daemon(self.models, *options)
+        self.d = serve(self.models, *options)
         self.c = Client(self.d.port, "m")
 
     def __enter__(self):

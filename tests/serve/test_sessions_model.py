@@ -15,8 +15,8 @@ import threading
 import time
 
 import daemon
-from session_client import Client, Refused, refused
-from session_nets import GRU, LSTM, Models
+from session_client import Client, Refused
+from session_nets import GRU, LSTM, Models, serve
 
 SECONDS = float(os.environ.get("RECURD_TEST_SECONDS", "5"))
 SEED = int(os.environ.get("RECURD_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
@@ -80,7 +80,7 @@ class Player(threading.Thread):
         return self.guarded(call, name)
 
     def guarded(self, call, name):
-        self.log = (self.log + [(call.__name__, name)])[-30:]
+        self.log = (self.log + [f"{call.__name__} {str(name)[:16]}"])[-12:]
         try:
             call(name)
             self.counts[call.__name__] = self.counts.get(call.__name__, 0) + 1
@@ -89,6 +89,15 @@ class Player(threading.Thread):
                 raise
             self.sessions.pop(name, None)
             self.evicted += 1
+
+    def refused(self, statuses, call, /, *arguments, **more):
+        try:
+            call(*arguments, **more)
+        except Refused as e:
+            if e.status not in statuses:
+                raise
+            return e
+        raise AssertionError(f"no error, expected {statuses}")
 
     def new_name(self):
         self.made += 1
@@ -152,9 +161,9 @@ class Player(threading.Thread):
             answer = self.c.step(name, self.net.inputs(steps), step=number, **more)
             assert answer.parameters.get("repeated") is True
             self.check(s.now, answer, len(steps))
-            refused(409, self.c.step, name, self.net.inputs(self.net.steps(self.rng, 1)), step=number)
+            self.refused((409,), self.c.step, name, self.net.inputs(self.net.steps(self.rng, 1)), step=number)
         else:
-            e = refused(409, self.c.step, name, self.net.inputs(self.some()), step=s.now.steps + 2)
+            e = self.refused((409,), self.c.step, name, self.net.inputs(self.some()), step=s.now.steps + 2)
             assert e.told["expected_step"] == s.now.steps + 1
 
     def start_anew(self, name):
@@ -217,12 +226,12 @@ class Player(threading.Thread):
         s = self.sessions[name]
         self.send(name, s.now, self.some(), end=True)
         del self.sessions[name]
-        refused((404, 410), self.c.describe, name)
+        self.refused((404, 410), self.c.describe, name)
 
     def delete(self, name):
         self.c.delete(name)
         del self.sessions[name]
-        assert "START" in refused(400, self.c.step, name, self.net.inputs(self.some())).text
+        assert "START" in self.refused((400,), self.c.step, name, self.net.inputs(self.some())).text
 
     def fail(self, name):
         """A request that cannot be, somewhere in between."""
@@ -231,7 +240,7 @@ class Player(threading.Thread):
         call = self.rng.choice([lambda: self.c.step(name, wrong), lambda: self.c.step(name, wrong, end=True),
                                 lambda: self.c.step(name, wrong, start=True), lambda: self.c.step(name, x, ["none"]),
                                 lambda: self.c.put_state(name, {"h0": x[self.net.input]})])
-        e = refused((400, 410), call)
+        e = self.refused((400, 410), call)
         if e.status == 410 or "START" in e.text:
             raise e
 
@@ -248,7 +257,7 @@ class Player(threading.Thread):
 def play(sessions, net, reloads=True, evicts=False):
     print(f"     seed {SEED}, {SECONDS:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(m=(net, {"ring": RING, **sessions})) as models:
-        with daemon.Daemon(models, "--state-dir", folder, "--batching-max-delay-us", "200") as d, Client(d.port, "m") as c:
+        with serve(models, "--state-dir", folder, "--batching-max-delay-us", "200") as d, Client(d.port, "m") as c:
             end = time.monotonic() + SECONDS
             players = [Player(d.port, "m", net, SEED + k, end, evicts) for k in range(THREADS)]
             for p in players:

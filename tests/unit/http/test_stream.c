@@ -24,6 +24,7 @@ static void on_closed(void *ctx)
         return;
     cr_assert_eq(rcd_http_stream_write(stream, "x", 1), RCD_ECANCELLED); /* still allowed */
     rcd_http_stream_end(stream);
+    stream = NULL; /* freed; or a leak, to be found */
 }
 
 static void on_stream(void *ctx, rcd_http_req *req)
@@ -127,6 +128,25 @@ Test(http_stream, freed_with_a_backlog)
     size_t total = ended(&loop, h, client, last, sizeof last);
     cr_assert_eq(n_closed, 1);
     cr_assert_lt(total, (size_t)MAX); /* nobody waits for the client any more */
+}
+
+Test(http_stream, room_comes_back_while_the_client_takes)
+{
+    uv_loop_t loop;
+    int client = -1;
+    char last[16];
+    static char piece[PIECE], in[65536];
+    pieces = MAX / PIECE;
+    rcd_http *h = started(&loop, &client);
+    for (size_t took = 0; took < 2 * PIECE;) { /* the rest never becomes empty */
+        ssize_t n = recv(client, in, sizeof in, MSG_DONTWAIT);
+        took += n > 0 ? (size_t)n : 0;
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    cr_assert_eq(rcd_http_stream_write(stream, piece, sizeof piece), RCD_OK);
+    cr_assert_eq(n_closed, 0);
+    ended(&loop, h, client, last, sizeof last);
+    cr_assert_eq(n_closed, 1);
 }
 
 Test(http_stream, quiesce_tells_the_writer_before_the_client_has_all)

@@ -13,6 +13,7 @@
 TestSuite(sessions_recover, .timeout = 60);
 
 static struct small m;
+static uint64_t at; /* of a snapshot */
 static char folder[64], path[128];
 static struct rcd_sessions_opts opts;
 
@@ -57,7 +58,7 @@ Test(sessions_recover, everything_is_there_again)
     begin();
     cr_assert_eq(plain_step(&m, a, true, 1), RCD_OK);
     cr_assert_eq(plain_step(&m, a, false, 1), RCD_OK);
-    cr_assert_eq(rcd_session_snapshot(m.s, &a, "two", 3, &m.err), RCD_OK);
+    cr_assert_eq(rcd_session_snapshot(m.s, &a, "two", 3, &at, &m.err), RCD_OK);
     cr_assert_eq(rcd_session_fork(m.s, &a, &b, NULL, &m.err), RCD_OK);
     struct rcd_session_turn t = {.step = 3, .input_hash = 8};
     cr_assert_eq(small_step(&m, a, &t, 1), RCD_OK);
@@ -135,15 +136,15 @@ Test(sessions_recover, damage_anywhere)
     for (int round = 0; round < 300; round++) {
         int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         seed = seed * 6364136223846793005u + 1442695040888963407u;
-        size_t at = (size_t)(seed >> 20) % (size_t)size, len = (size_t)size;
+        size_t place = (size_t)(seed >> 20) % (size_t)size, len = (size_t)size;
         if (round % 3 == 0) /* near the beginning of a segment, where there is something */
-            at = (at & ~(size_t)0x3ffff) + (size_t)(seed >> 10) % 4096;
+            place = (place & ~(size_t)0x3ffff) + (size_t)(seed >> 10) % 4096;
         if (round % 10 == 9)
-            len = at;
+            len = place;
         cr_assert_eq(write(to, good, len), (ssize_t)len);
         char bad = (char)(seed >> 33);
-        if (len == (size_t)size && at < len)
-            cr_assert_eq(pwrite(to, &bad, 1, (off_t)at), 1);
+        if (len == (size_t)size && place < len)
+            cr_assert_eq(pwrite(to, &bad, 1, (off_t)place), 1);
         close(to);
         small_open(&m, &opts);
         size_t n = 0;

@@ -8,6 +8,7 @@
 TestSuite(sessions_steps, .timeout = 30);
 
 static struct small m;
+static uint64_t at; /* of a snapshot */
 
 Test(sessions_steps, start_continue_end)
 {
@@ -170,7 +171,7 @@ Test(sessions_steps, snapshots_and_the_ring)
     for (int i = 2; i <= 6; i++) {
         cr_assert_eq(plain_step(&m, a, false, 1), RCD_OK);
         if (i == 3)
-            cr_assert_eq(rcd_session_snapshot(m.s, &a, "three", 5, &m.err), RCD_OK);
+            cr_assert_eq(rcd_session_snapshot(m.s, &a, "three", 5, &at, &m.err), RCD_OK);
     }
     cr_expect_eq(rcd_session_rewind(m.s, &a, NULL, 0, 4, &m.err), RCD_ECONFLICT);
     cr_expect(strstr(m.err.text, "can go 3 back") != NULL, "%s", m.err.text);
@@ -182,7 +183,7 @@ Test(sessions_steps, snapshots_and_the_ring)
     cr_assert_eq(plain_step(&m, a, false, 100), RCD_OK);
     cr_assert_eq(rcd_session_rewind(m.s, &a, "three", 5, 0, &m.err), RCD_OK);
     cr_expect_eq(small_value(&m, a), 3);
-    cr_assert_eq(rcd_session_snapshot(m.s, &a, "three", 5, &m.err), RCD_OK, "replaced");
+    cr_assert_eq(rcd_session_snapshot(m.s, &a, "three", 5, &at, &m.err), RCD_OK, "replaced");
     cr_assert_eq(rcd_session_snapshots(m.s, &a, list, 4, &n, &m.err), RCD_OK);
     cr_expect(n == 1 && strcmp(list[0].name, "three") == 0 && list[0].steps == 3);
     cr_assert_eq(rcd_session_forget(m.s, &a, "three", 5, &m.err), RCD_OK);

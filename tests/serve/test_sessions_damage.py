@@ -1,0 +1,227 @@
+"""test_sessions_damage.py - damaged files of sessions, and a full disk: the server starts, says so and serves what is whole.
+
+usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed."""
+
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import daemon
+from session_client import Client, Refused
+from session_journal import SEED, Journal, some_sessions
+from session_nets import CHAR, LSTM, Models, serve
+
+
+# ---- damage -------------------------------------------------------------------------------------------
+
+def damages(rng, data):
+    """(what it is, the file's bytes then)."""
+    used = [i for i in range(len(data)) if data[i]] or [0]
+    yield "empty", b""
+    yield "half", data[:len(data) // 2]
+    yield "one byte short", data[:-1]
+    yield "garbage", rng.randbytes(len(data))
+    yield "zeros", bytes(len(data))
+    yield "more at the end", data + rng.randbytes(5000)
+    yield "cut somewhere", data[:rng.randrange(len(data))]
+    for n in (1, 1, 1, 1, 5, 30, 300):
+        bad = bytearray(data)
+        for _ in range(n):
+            bad[rng.choice(used)] ^= 1 << rng.randrange(8)
+        yield f"{n} bits of what is used", bytes(bad)
+    bad, at = bytearray(data), rng.choice(used) & ~4095
+    bad[at:at + 4096] = rng.randbytes(len(bad[at:at + 4096]))
+    yield "a page of garbage", bytes(bad)
+
+
+def serves_what_is_whole(models, folder, journals, rng, what):
+    """The server starts over damaged files: a session is there and right, or is not there and the log says so."""
+    with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+        lost = 0
+        for j in journals:
+            try:
+                steps = c.describe(j.name)["steps"]
+                more = LSTM.steps(rng, 1)
+                answer = LSTM.split(c.step(j.name, LSTM.inputs(more))["y"])
+            except Refused as e:
+                assert e.status in (400, 404, 410, 500), (what, e)
+                lost += 1
+                continue
+            assert steps <= len(j.done), (what, j.name, steps)
+            want = LSTM.whole(c, j.inputs(steps) + more)[0][-1:]
+            assert answer == want, f"{what}: session {j.name} is there with {steps} steps and a state that is not its own"
+            lost += steps < len(j.done)
+        said = [line for line in d.logged().splitlines() if "session" in line.lower()]
+        assert not lost or said, f"{what}: {lost} sessions are lost in silence:\n{d.logged()}"
+        for s in c.list(limit=1000)["sessions"]:
+            try:
+                c.delete(s["id"])
+            except Refused as e:
+                assert e.status in (404, 410, 500), (what, e)
+        for j in some_sessions(c, LSTM, rng, 3):
+            j.verify(c, LSTM)
+        return lost
+
+
+def damage(durable):
+    rng = random.Random(SEED)
+    print(f"     seed {SEED}")
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as root, Models(
+            m=(LSTM, {"durable": durable, "ring": 1})) as models:
+        good, bad = pathlib.Path(root, "good"), pathlib.Path(root, "bad")
+        good.mkdir()
+        with serve(models, "--state-dir", good) as d, Client(d.port, "m") as c:
+            journals = some_sessions(c, LSTM, rng)
+            c.snapshot(journals[0].name, "a")
+            if durable == "process":
+                d.stop(signal.SIGKILL)
+        files = [p.relative_to(good) for p in good.rglob("*") if p.is_file() and p.stat().st_size and "lock" not in p.name]
+        assert files, "nothing was written"
+        lost = 0
+        for name in files:
+            for what, data in damages(rng, (good / name).read_bytes()):
+                shutil.copytree(good, bad)
+                (bad / name).write_bytes(data)
+                print(f"     {name} {what}", flush=True)
+                now = serves_what_is_whole(models, bad, journals, rng, f"{name} {what}")
+                lost += now
+                if what in ("garbage", "zeros"):
+                    rest = [p for p in bad.rglob("*") if p.is_file() and p.read_bytes()[:4096] == data[:4096]]
+                    assert rest or what == "zeros", f"{name}: the damaged file was not set aside: {list(bad.rglob('*'))}"
+                with serve(models, "--state-dir", bad) as d:  # what was set aside does not stand in the way
+                    assert d.is_ready()
+                shutil.rmtree(bad)
+        assert lost > 0, "no damage was ever seen"
+        assert serves_what_is_whole(models, good, journals, rng, "no damage") == 0
+
+
+def test_damaged_process():
+    damage("process")
+
+
+def test_damaged_commit():
+    damage("commit")
+
+
+def test_damaged_snapshot():
+    damage("snapshot")
+
+
+def test_state_directory_of_no_use():
+    """Not there, not writable, a file: an error in words at the start, or sessions that do not survive; never a crash."""
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as root, Models(m=(LSTM, None)) as models:
+        file = pathlib.Path(root, "file")
+        file.write_text("x")
+        for folder in (file, pathlib.Path("/proc/self/nowhere")):
+            status, _, said = daemon.run("--models", str(models.path), "--listen", f"127.0.0.1:{daemon.free_port()}",
+                                         "--state-dir", str(folder))
+            assert status not in (0, None) and status > 0 and str(folder) in said, (folder, status, said)
+
+
+# ---- a full disk -------------------------------------------------------------------------------------------
+
+class SmallDisk:
+    """A tmpfs of so many KiB; enter gives None where mounting is not permitted."""
+
+    def __init__(self, size):
+        self.path, self.size = tempfile.mkdtemp(prefix="recurd-disk-"), size
+
+    def mount(self, options, kind=("-t", "tmpfs", "tmpfs")):
+        return subprocess.run(["mount", "-o", options, *kind, self.path], stdin=subprocess.DEVNULL, timeout=20,
+                              capture_output=True, check=False).returncode == 0
+
+    def __enter__(self):
+        self.mounted = os.geteuid() == 0 and shutil.which("mount") and self.mount(f"size={self.size}k")
+        return pathlib.Path(self.path) if self.mounted else None
+
+    def grow(self, size):
+        assert self.mount(f"remount,size={size}k", ())
+
+    def __exit__(self, *_):
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.path], stdin=subprocess.DEVNULL, timeout=20, check=True)
+        os.rmdir(self.path)
+
+
+def full_disk(durable):
+    rng, journals = random.Random(SEED), []
+    disk = SmallDisk(2048)
+    with disk as folder, Models(m=(CHAR, {"durable": durable})) as models:
+        if folder is None:
+            print("     skipped: mounting a small disk is not permitted here")
+            return
+        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            refusals = 0
+            while refusals < 5 and len(journals) < 3000:
+                j = Journal(len(journals) + 1)
+                try:
+                    j.send(c, CHAR, CHAR.steps(rng, 1))
+                    journals.append(j)
+                except Refused as e:
+                    assert e.status in (503, 507), e
+                    assert e.text, e
+                    refusals += 1
+            assert refusals and len(journals) > 20, (refusals, len(journals))
+            kept = 0
+            for j in journals[:40]:
+                try:
+                    j.send(c, CHAR, CHAR.steps(rng, 1))
+                    kept += 1
+                except Refused as e:
+                    assert e.status in (503, 507), e
+                    j.pending = None
+            print(f"     {len(journals)} sessions on {disk.size} KiB, {kept} of 40 stepped when it was full")
+            assert d.is_ready()
+            d.stop(signal.SIGKILL)
+        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            for j in journals:
+                assert c.describe(j.name)["steps"] == len(j.done), f"{j.name}: an acknowledged step is lost"
+            disk.grow(8192)
+            for j in journals[:20] + journals[-20:]:
+                j.send(c, CHAR, CHAR.steps(rng, 1))
+                j.verify(c, CHAR)
+            c.create(id="more room")
+
+
+def test_full_disk_process():
+    full_disk("process")
+
+
+def test_full_disk_commit():
+    full_disk("commit")
+
+
+def test_full_disk_snapshot():
+    """A snapshot that cannot be written leaves the last one, and the sessions serve on."""
+    rng = random.Random(SEED)
+    disk = SmallDisk(1024)
+    with disk as folder, Models(m=(CHAR, {"durable": "snapshot", "snapshot_interval_s": 1})) as models:
+        if folder is None:
+            print("     skipped: mounting a small disk is not permitted here")
+            return
+        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            first = [Journal(k + 1) for k in range(20)]
+            for j in first:
+                j.send(c, CHAR, CHAR.steps(rng, 1))
+            time.sleep(2.5)
+            for k in range(400):
+                c.step(1000 + k, CHAR.inputs(CHAR.steps(rng, 1)), start=True)
+            time.sleep(2.5)
+            for j in first:
+                assert c.describe(j.name)["steps"] == 1
+            d.stop(signal.SIGKILL)
+        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            for j in first:
+                j.recover(c, CHAR)
+                j.send(c, CHAR, CHAR.steps(rng, 1))
+                j.verify(c, CHAR)
+            d.stop()
+
+
+if __name__ == "__main__":
+    daemon.main(dict(globals()))
