@@ -15,6 +15,7 @@ struct rcd_session_config {
     rcd_overflow overflow;
     rcd_durable durable;
     unsigned ring;
+    uint64_t snapshot_interval_ms;
     bool carry; /* "reload": a new version takes the sessions over */
 };
 

@@ -77,13 +77,16 @@ struct rcd_sessions_opts {
     uint64_t idle_ms, max_bytes;
     rcd_overflow overflow;
     rcd_durable durable;
-    unsigned ring;                     /* earlier states kept per session */
+    unsigned ring; /* earlier states kept per session */
+    uint64_t snapshot_interval_ms;
     struct rcd_session_budget *budget; /* [borrowed] */
     const char *path;                  /* [copied] file; NULL: nothing survives the process */
     bool carry; /* a stored file of another model file whose state fits is taken over */
     void *ctx;
     void (*event)(void *ctx, const struct rcd_session_event *e);
     void (*log)(void *ctx, int priority, const char *text);
+    /** A commit that came back *later is on disk, or not. On a thread of the store, without locks. */
+    void (*committed)(void *cookie, const struct rcd_error *err);
 };
 
 /** RCD_ENOMEM, RCD_EIO, RCD_ENOSPC. What the path holds is taken over: sessions of the same model
@@ -127,6 +130,19 @@ void **rcd_session_user(rcd_sessions *s, uint32_t use);
 void *rcd_session_leave(rcd_sessions *s, uint32_t use);
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id);
 
+/** A commit on its way to the disk: the request's memory, the store's business. */
+struct rcd_session_wait {
+    struct rcd_session_wait *next;
+    struct rcd_session_turn *turn;
+    struct rcd_session_ref ref;
+    uint32_t row;
+    size_t from, len;
+    struct rcd_session_id id;
+    char text[RCD_SESSION_ID_MAX];
+    void *cookie;
+    struct rcd_error err;
+};
+
 /** What a request wants of its session, and what it finds. */
 struct rcd_session_turn {
     bool start, end;
@@ -140,6 +156,7 @@ struct rcd_session_turn {
     char *answer;      /* [caller's: rcd_free] */
     size_t answer_len;
     uint64_t expected; /* RCD_ECONFLICT: the step that would be right */
+    struct rcd_session_wait wait;
 };
 /** The request is next. RCD_ECONFLICT (step), RCD_EGONE (it ended meanwhile, or the request
  * that should have started it failed: RCD_EINVAL), RCD_ENOMEM. */
@@ -147,12 +164,12 @@ RCD_MUST_CHECK rcd_status rcd_session_begin(rcd_sessions *s, struct rcd_session_
                                             struct rcd_session_turn *turn, struct rcd_error *err);
 /** The request succeeded: `states` (one per state, of its shape) is the new state, answer (may be NULL)
  * is kept for a repeat. RCD_EGONE, RCD_EINVAL (a state has another shape), RCD_ENOMEM, RCD_ENOSPC: then
- * the state is as it was. */
+ * the state is as it was. *ret_later: what was given is copied, and opts.committed(cookie) will tell. */
 RCD_MUST_CHECK rcd_status rcd_session_commit(rcd_sessions *s, struct rcd_session_ref ref,
                                              struct rcd_session_turn *turn,
                                              const struct rcd_tensor *const *states,
-                                             const void *answer, size_t answer_len,
-                                             struct rcd_error *err);
+                                             const void *answer, size_t answer_len, void *cookie,
+                                             bool *ret_later, struct rcd_error *err);
 /** The request failed. Also after commit; harmless when nothing is held. */
 void rcd_session_drop(rcd_sessions *s, struct rcd_session_turn *turn);
 
@@ -167,6 +184,7 @@ struct rcd_session_info {
     uint64_t steps, created_ms, last_ms; /* wall clock */
     size_t bytes;
     unsigned queued, ring, n_snapshots;
+    bool spilled;
 };
 struct rcd_snapshot_info {
     char name[RCD_SNAPSHOT_NAME_MAX + 1];
@@ -223,9 +241,10 @@ RCD_MUST_CHECK rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_s
 void rcd_sessions_tick(rcd_sessions *s);
 
 struct rcd_sessions_stats {
-    size_t idle, busy;
+    size_t idle, busy, spilled;
     uint64_t created, steps;
     uint64_t ended[RCD_SESSION_EVENTS]; /* ENDED, EXPIRED, EVICTED count */
     size_t bytes;                       /* states and bookkeeping */
+    uint64_t syncs, sync_ns;            /* transactions of durability `commit` */
 };
 void rcd_sessions_stats(rcd_sessions *s, struct rcd_sessions_stats *ret);

@@ -120,8 +120,7 @@ static rcd_status job_begin(struct rcd_job *job, struct rcd_error *err)
 
 static rcd_status job_commit(struct rcd_job *job, bool *later, struct rcd_error *err)
 {
-    *later = false;
-    return rcd__sequence_commit(of_job(job), err);
+    return rcd__sequence_commit(of_job(job), later, err);
 }
 
 static const struct rcd_job_ops ops_session = {.encode = job_encode,

@@ -51,7 +51,8 @@ RCD_MUST_CHECK rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *re
                                               struct rcd_error *err);
 void rcd__sequence_leave(struct rcd__infer *x);
 RCD_MUST_CHECK rcd_status rcd__sequence_begin(struct rcd__infer *x, struct rcd_error *err);
-RCD_MUST_CHECK rcd_status rcd__sequence_commit(struct rcd__infer *x, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__sequence_commit(struct rcd__infer *x, bool *later,
+                                               struct rcd_error *err);
 /* Is output `at` of the plan a state? */
 bool rcd__is_state_output(const rcd_plan *plan, size_t at);
 /* infer_answer.c: job.infer.out -> x->out. */

@@ -29,6 +29,8 @@ static void put_status(struct rcd_prom *p, const char *family, struct rcd_label 
     rcd_prom_sample_u64(p, family, labels, 3, s->idle);
     labels[2].value = "busy";
     rcd_prom_sample_u64(p, family, labels, 3, s->busy);
+    labels[2].value = "spilled";
+    rcd_prom_sample_u64(p, family, labels, 3, s->spilled);
 }
 
 static void put_created(struct rcd_prom *p, const char *family, struct rcd_label *labels,

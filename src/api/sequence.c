@@ -210,11 +210,20 @@ rcd_status rcd__sequence_begin(struct rcd__infer *x, struct rcd_error *err)
     return RCD_OK;
 }
 
-rcd_status rcd__sequence_commit(struct rcd__infer *x, struct rcd_error *err)
+void rcd__sequence_committed(void *request, const struct rcd_error *err)
+{
+    struct rcd__infer *x = request;
+    if (err->code != RCD_OK)
+        x->job.err = *err;
+    rcd_job_finish(&x->job);
+}
+
+rcd_status rcd__sequence_commit(struct rcd__infer *x, bool *later, struct rcd_error *err)
 {
     struct rcd__sequence *q = &x->seq;
     const rcd_plan *plan = rcd_version_plan(x->version);
     size_t n = 0, s = 0;
+    *later = false;
     if (x->job.answered)
         return RCD_OK;
     rcd_plan_inputs(plan, &n);
@@ -234,7 +243,7 @@ rcd_status rcd__sequence_commit(struct rcd__infer *x, struct rcd_error *err)
     if (st == RCD_OK)
         st = rcd_session_commit(q->store->sessions, q->ref, &q->turn,
                                 (const struct rcd_tensor *const *)states, answer.data, answer.len,
-                                err);
+                                x, later, err);
     rcd_buf_done(&answer);
     return st;
 }

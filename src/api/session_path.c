@@ -140,8 +140,8 @@ void rcd__put_snapshots(struct rcd_buf *b, const struct rcd__store *store,
     struct rcd_snapshot_info *list = rcd_calloc((size_t)info->n_snapshots + 1, sizeof *list);
     if (list == NULL)
         b->failed = true;
-    else if (rcd_session_snapshots(store->sessions, &info->id, list, info->n_snapshots, &n, NULL) !=
-             RCD_OK)
+    else if (!info->spilled && rcd_session_snapshots(store->sessions, &info->id, list,
+                                                     info->n_snapshots, &n, NULL) != RCD_OK)
         n = 0; /* it ended just now */
     (void)rcd_buf_puts(b, "[");
     for (size_t i = 0; list != NULL && i < n && i < info->n_snapshots; i++) {
@@ -168,7 +168,10 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
         ",\"steps\":%llu,\"status\":\"%s\",\"created_ms\":%llu,\"last_access_ms\":%llu,"
         "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"durable\":\"%s\","
         "\"snapshots\":",
-        (unsigned long long)info->steps, info->queued > 0 ? "busy" : "idle",
+        (unsigned long long)info->steps,
+        info->spilled      ? "spilled"
+        : info->queued > 0 ? "busy"
+                           : "idle",
         (unsigned long long)info->created_ms, (unsigned long long)info->last_ms,
         (unsigned long long)(now > info->created_ms ? (now - info->created_ms) / 1000 : 0),
         (unsigned long long)(info->queued == 0 && now > info->last_ms ? (now - info->last_ms) / 1000

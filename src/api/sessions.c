@@ -134,7 +134,9 @@ static bool wanted(const struct list *l, const struct rcd__store *store,
 {
     uint64_t now = rcd_wall_ms();
     const char *version = store->version != NULL ? rcd_version_number(store->version) : "";
-    if (l->status != NULL && strcmp(l->status, i->queued > 0 ? "busy" : "idle") != 0)
+    if (l->status != NULL && strcmp(l->status, i->spilled      ? "spilled"
+                                               : i->queued > 0 ? "busy"
+                                                               : "idle") != 0)
         return false;
     if (l->idle_over_s > 0 && (i->queued > 0 || now < i->last_ms + l->idle_over_s * 1000))
         return false;

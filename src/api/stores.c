@@ -184,7 +184,12 @@ static rcd_status new_store(rcd_stores *s, const rcd_version *v,
 {
     const struct rcd_session_config *c = &rcd_version_config(v)->sessions;
     char path[4400];
-    bool kept = s->dir != NULL && c->durable == RCD_DURABLE_PROCESS;
+    bool disk = c->durable != RCD_DURABLE_NONE || c->overflow == RCD_OVERFLOW_SPILL;
+    bool kept = s->dir != NULL && disk;
+    if (disk && !kept && (c->durable > RCD_DURABLE_PROCESS || c->overflow == RCD_OVERFLOW_SPILL))
+        return rcd_fail(err, RCD_EMODEL, "sessions: %s needs state.dir (--state-dir)",
+                        c->overflow == RCD_OVERFLOW_SPILL ? "overflow \"spill\""
+                                                          : "durable \"snapshot\" or \"commit\"");
     snprintf(path, sizeof path, "%s/%s", s->dir != NULL ? s->dir : "", rcd_version_model(v));
     if (kept && mkdir(path, 0700) != 0 && errno != EEXIST)
         return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
@@ -206,6 +211,8 @@ static rcd_status new_store(rcd_stores *s, const rcd_version *v,
                                            .overflow = c->overflow,
                                            .durable = c->durable,
                                            .ring = c->ring,
+                                           .snapshot_interval_ms = c->snapshot_interval_ms,
+                                           .committed = rcd__sequence_committed,
                                            .budget = &s->budget,
                                            .path = kept ? path : NULL,
                                            .carry = c->carry,

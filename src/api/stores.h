@@ -37,6 +37,8 @@ struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
 struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i);
 struct rcd_prom;
 void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p);
+/** A request's commit is on disk, or not. sequence.c; any thread. */
+void rcd__sequence_committed(void *request, const struct rcd_error *err);
 /** Keep alive who has sessions, let go who has none. */
 void rcd__stores_tick(rcd_stores *s, rcd_registry *registry);
 void rcd__stores_unpin(rcd_stores *s);

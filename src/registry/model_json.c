@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { ROWS_MAX = 65536, QUEUE_MAX = 1000000, DELAY_MAX_US = 1000000, RING_MAX = 1024 };
-enum { IDLE_MS = 3600 * 1000, SESSION_BYTES = 256 << 20 };
+enum { IDLE_MS = 3600 * 1000, INTERVAL_MS = 60 * 1000, SESSION_BYTES = 256 << 20 };
 
 /* ---- state and time ------------------------------------------------------------------------------ */
 
@@ -153,8 +153,6 @@ static rcd_status read_overflow(struct rcd__parse *p, const char *key, json_t *v
     static const char *const choices[] = {"reject", "lru", "spill"};
     size_t i = 0;
     rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
-    if (st == RCD_OK && i == RCD_OVERFLOW_SPILL)
-        return rcd__wrong(p, key, "\"spill\" is not there yet: \"reject\" or \"lru\"");
     p->c->sessions.overflow = (rcd_overflow)i;
     return st;
 }
@@ -164,8 +162,6 @@ static rcd_status read_durable(struct rcd__parse *p, const char *key, json_t *v)
     static const char *const choices[] = {"none", "process", "snapshot", "commit"};
     size_t i = 0;
     rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
-    if (st == RCD_OK && i > RCD_DURABLE_PROCESS)
-        return rcd__wrong(p, key, "\"%s\" is not there yet: \"none\" or \"process\"", choices[i]);
     p->c->sessions.durable = (rcd_durable)i;
     return st;
 }
@@ -176,6 +172,15 @@ static rcd_status read_ring(struct rcd__parse *p, const char *key, json_t *v)
     rcd_status st = rcd__read_int(p, key, v, 0, RING_MAX, &n);
     if (st == RCD_OK)
         p->c->sessions.ring = (unsigned)n;
+    return st;
+}
+
+static rcd_status read_interval(struct rcd__parse *p, const char *key, json_t *v)
+{
+    int64_t n = 0;
+    rcd_status st = rcd__read_int(p, key, v, 1, INT32_MAX, &n);
+    if (st == RCD_OK)
+        p->c->sessions.snapshot_interval_ms = (uint64_t)n * 1000;
     return st;
 }
 
@@ -191,8 +196,10 @@ static rcd_status read_reload(struct rcd__parse *p, const char *key, json_t *v)
 static rcd_status read_sessions(struct rcd__parse *p, const char *key, json_t *v)
 {
     static const struct rcd__field fields[] = {
-        {"idle_timeout_s", read_idle}, {"max_bytes", read_max_bytes}, {"overflow", read_overflow},
-        {"durable", read_durable},     {"ring", read_ring},           {"reload", read_reload}};
+        {"idle_timeout_s", read_idle}, {"max_bytes", read_max_bytes},
+        {"overflow", read_overflow},   {"durable", read_durable},
+        {"ring", read_ring},           {"snapshot_interval_s", read_interval},
+        {"reload", read_reload}};
     return rcd__read_object(p, key, v, fields, RCD_COUNT(fields));
 }
 
@@ -374,6 +381,7 @@ rcd_status rcd__model_json(const char *text, size_t len, const char *model,
                                  .n_latest = 1,
                                  .sessions = {.idle_ms = IDLE_MS,
                                               .max_bytes = SESSION_BYTES,
+                                              .snapshot_interval_ms = INTERVAL_MS,
                                               .durable = RCD_DURABLE_PROCESS}};
     struct rcd__parse p = {.model = model, .arena = arena, .c = &c, .where = "", .err = err};
     rcd_status st = RCD_OK;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EXPIRE_AT_ONCE = 1000, RETRY_MAX_S = 60 };
+enum { EXPIRE_AT_ONCE = 1000, SWEEP_AT_ONCE = 100, RETRY_MAX_S = 60 };
 
 static const char *const why_gone[RCD_SESSION_EVENTS] = {
     [RCD_SESSION_ENDED] = "it was ended",
@@ -78,6 +78,13 @@ bool rcd__charge(rcd_sessions *s, size_t bytes)
     return true;
 }
 
+/* What the budget does not hold is kept all the same: it was promised. */
+void rcd__charge_anyway(rcd_sessions *s, size_t bytes)
+{
+    s->charged += bytes;
+    __atomic_add_fetch(&s->opts.budget->used, bytes, __ATOMIC_RELAXED);
+}
+
 void rcd__uncharge(rcd_sessions *s, size_t bytes)
 {
     RCD_ASSERT(s->charged >= bytes);
@@ -100,6 +107,15 @@ rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s
                           struct rcd_error *err)
 {
     bool fits = rcd__charge(s, bytes);
+    while (!fits && s->opts.overflow == RCD_OVERFLOW_SPILL && s->disk != NULL) {
+        struct rcd_error why;
+        rcd_status st = rcd__spill(s, &why);
+        if (st == RCD_EUNAVAILABLE)
+            break;
+        if (st != RCD_OK)
+            return rcd_fail(err, st, "%s", why.text);
+        fits = rcd__charge(s, bytes);
+    }
     while (!fits && s->opts.overflow == RCD_OVERFLOW_LRU && s->lru_head != RCD__NONE) {
         rcd__session_remove(s, s->lru_head, RCD_SESSION_EVICTED, "no room: least recently used");
         fits = rcd__charge(s, bytes);
@@ -170,6 +186,7 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
     r->row = r->extras = RCD__NONE;
     r->generation++;
     r->busy = 0;
+    r->dirty = 1;
     r->sum = rcd__record_sum(r);
     __atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
     rcd__table_put(s, rcd__id_hash(id), at);
@@ -201,7 +218,10 @@ void rcd__session_remove(rcd_sessions *s, uint32_t at, rcd_session_event_kind wh
     if (r->state == RCD__LIVE) {
         s->stats.ended[why]++;
         rcd__tell(s, why, r, reason);
-        remember(s, &id, why);
+        if (why != RCD_SESSION_SPILLED) {
+            remember(s, &id, why);
+            rcd__keep_forget(s, &id);
+        }
     }
     rcd__table_remove(s, &id);
     __atomic_store_n(&r->state, (uint8_t)RCD__FREE, __ATOMIC_RELEASE);
@@ -241,6 +261,41 @@ rcd_status rcd__unknown(const rcd_sessions *s, const struct rcd_session_id *id,
                     rcd__id_text(text, id));
 }
 
+void rcd__expired_on_disk(rcd_sessions *s, const struct rcd_session_id *id)
+{
+    const struct rcd_session_event e = {
+        .kind = RCD_SESSION_EXPIRED, .id = *id, .reason = "idle for too long"};
+    s->stats.ended[RCD_SESSION_EXPIRED]++;
+    remember(s, id, RCD_SESSION_EXPIRED);
+    if (s->opts.event != NULL)
+        s->opts.event(s->opts.ctx, &e);
+}
+
+/* Some of those on disk, going round. */
+static void sweep_disk(rcd_sessions *s, uint64_t now)
+{
+    char text[RCD_SESSION_ID_MAX];
+    for (int n = 0; n < SWEEP_AT_ONCE && s->n_spilled > 0; n++) {
+        struct rcd_session_id id;
+        struct rcd_buf image;
+        uint64_t last = 0, created = 0, steps = 0;
+        rcd_buf_init(&image, SIZE_MAX / 2);
+        bool found = rcd__disk_next(s, s->sweeping ? &s->sweep : NULL, text, &id, &image);
+        bool times = found && rcd__image_times(&image, &last, &created, &steps);
+        rcd_buf_done(&image);
+        s->sweeping = found;
+        if (!found)
+            return;
+        if (times && now >= last + s->opts.idle_ms && rcd__table_find(s, &id) == RCD__NONE)
+            rcd__spilled_expired(s, &id);
+        s->sweep = id;
+        if (id.text != NULL) {
+            memcpy(s->sweep_text, id.text, id.len);
+            s->sweep.text = s->sweep_text;
+        }
+    }
+}
+
 void rcd_sessions_tick(rcd_sessions *s)
 {
     uint64_t now = rcd__clock_ms();
@@ -250,5 +305,6 @@ void rcd_sessions_tick(rcd_sessions *s)
             break;
         rcd__session_remove(s, s->lru_head, RCD_SESSION_EXPIRED, "idle for too long");
     }
+    sweep_disk(s, now);
     pthread_mutex_unlock(&s->lock);
 }

@@ -6,17 +6,28 @@
 
 #include <string.h>
 
-rcd_status rcd__session_find(const rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
-                             struct rcd_error *err)
+#define ON_DISK 0x80000000u /* cursors from here count those on disk */
+
+rcd_status rcd__look_up(rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
+                        unsigned *retry_after_s, struct rcd_error *err)
 {
     *ret = rcd__table_find(s, id);
+    return *ret != RCD__NONE ? RCD_OK : rcd__restore(s, id, ret, retry_after_s, err);
+}
+
+rcd_status rcd__session_find(rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
+                             struct rcd_error *err)
+{
+    rcd_status st = rcd__look_up(s, id, ret, NULL, err);
+    if (st != RCD_OK)
+        return st;
     /* one that a request is about to start is not there before that request has succeeded */
     if (*ret == RCD__NONE || rcd__record_at(s, *ret)->state != RCD__LIVE)
         return rcd__unknown(s, id, err);
     return RCD_OK;
 }
 
-static rcd_status find_idle(const rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
+static rcd_status find_idle(rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
                             struct rcd_error *err)
 {
     rcd_status st = rcd__session_find(s, id, ret, err);
@@ -39,6 +50,7 @@ void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
     /* release: whoever maps the file after our death sees a whole row behind it */
     __atomic_store_n(&r->row, row, __ATOMIC_RELEASE);
     r->last_ms = rcd__clock_ms();
+    r->dirty = 1;
     rcd__row_unref(s, old);
 }
 
@@ -82,6 +94,32 @@ rcd_status rcd_session_describe(rcd_sessions *s, const struct rcd_session_id *id
     return st;
 }
 
+/* Those on disk are counted through from the first one: a list of very many is read page by page, and each
+ * page skips what stands before it. */
+static bool next_spilled(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret)
+{
+    char text[2][RCD_SESSION_ID_MAX];
+    struct rcd_session_id id, before = {.text = NULL};
+    struct rcd_buf image;
+    for (uint32_t n = 0; s->n_spilled > 0; n++) {
+        rcd_buf_init(&image, SIZE_MAX / 2);
+        bool found = rcd__disk_next(s, n > 0 ? &before : NULL, text[n % 2], &id, &image);
+        *ret = (struct rcd_session_info){.id = id, .spilled = true};
+        found = found && rcd__image_times(&image, &ret->last_ms, &ret->created_ms, &ret->steps);
+        rcd_buf_done(&image);
+        if (!found)
+            return false;
+        if (n >= *cursor - ON_DISK && rcd__table_find(s, &id) == RCD__NONE) {
+            if (id.text != NULL)
+                memcpy(ret->text, id.text, id.len);
+            *cursor = ON_DISK + n + 1;
+            return true;
+        }
+        before = id;
+    }
+    return false;
+}
+
 bool rcd_session_next(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret)
 {
     bool found = false;
@@ -92,6 +130,9 @@ bool rcd_session_next(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info
         if (found)
             describe(s, r, ret);
     }
+    if (!found && *cursor < ON_DISK)
+        *cursor = ON_DISK;
+    found = found || next_spilled(s, cursor, ret);
     pthread_mutex_unlock(&s->lock);
     return found;
 }
@@ -105,8 +146,8 @@ rcd_status rcd_session_create(rcd_sessions *s, const struct rcd_session_id *id,
     uint32_t at = 0, row = RCD__NONE;
     char text[80];
     pthread_mutex_lock(&s->lock);
-    rcd_status st = RCD_OK;
-    if (rcd__table_find(s, id) != RCD__NONE)
+    rcd_status st = rcd__look_up(s, id, &at, retry_after_s, err);
+    if (st == RCD_OK && at != RCD__NONE)
         st = rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session %s already", s->model,
                       rcd__id_text(text, id));
     if (st == RCD_OK && states != NULL)
@@ -119,6 +160,8 @@ rcd_status rcd_session_create(rcd_sessions *s, const struct rcd_session_id *id,
     } else {
         rcd__row_unref(s, row);
     }
+    if (st == RCD_OK && (st = rcd__keep_now(s, at, err)) != RCD_OK)
+        rcd__session_remove(s, at, RCD_SESSION_ENDED, "not on disk");
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -130,6 +173,8 @@ rcd_status rcd_session_end(rcd_sessions *s, const struct rcd_session_id *id, str
     rcd_status st = rcd__session_find(s, id, &at, err);
     if (st == RCD_OK)
         rcd__session_remove(s, at, RCD_SESSION_ENDED, "ended by a call");
+    if (st == RCD_OK)
+        st = rcd__keep_now(s, RCD__NONE, err);
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -173,6 +218,7 @@ rcd_status rcd_session_set(rcd_sessions *s, const struct rcd_session_id *id,
         if (st == RCD_OK) {
             rcd__row_seal(s, rcd__row_at(s, row));
             rcd__publish(s, r, row);
+            st = rcd__keep_now(s, at, err);
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -189,7 +235,9 @@ rcd_status rcd_session_fork(rcd_sessions *s, const struct rcd_session_id *from,
     rcd_status st = rcd__session_find(s, from, &at, err);
     uint32_t row = st == RCD_OK ? rcd__record_at(s, at)->row : RCD__NONE;
     rcd__row_ref(s, row); /* making room may evict the one we fork */
-    if (st == RCD_OK && rcd__table_find(s, to) != RCD__NONE)
+    if (st == RCD_OK)
+        st = rcd__look_up(s, to, &copy, retry_after_s, err);
+    if (st == RCD_OK && copy != RCD__NONE)
         st = rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session %s already", s->model,
                       rcd__id_text(text, to));
     if (st == RCD_OK)
@@ -198,6 +246,8 @@ rcd_status rcd_session_fork(rcd_sessions *s, const struct rcd_session_id *from,
         rcd__publish(s, rcd__record_at(s, copy), row);
     else
         rcd__row_unref(s, row);
+    if (st == RCD_OK && (st = rcd__keep_now(s, copy, err)) != RCD_OK)
+        rcd__session_remove(s, copy, RCD_SESSION_ENDED, "not on disk");
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -241,6 +291,8 @@ rcd_status rcd_session_forget(rcd_sessions *s, const struct rcd_session_id *id, 
     if (st == RCD_OK) {
         rcd__extra_drop(s, rcd__record_at(s, at), prev, x);
         rcd__uncharge(s, s->rows.item + sizeof(struct rcd__extra));
+        rcd__record_at(s, at)->dirty = 1;
+        st = rcd__keep_now(s, at, err);
     }
     pthread_mutex_unlock(&s->lock);
     return st;
@@ -299,6 +351,8 @@ rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id
     if (st == RCD_OK) {
         uint32_t row = rcd__record_at(s, at)->row;
         *ret_steps = row != RCD__NONE ? rcd__row_at(s, row)->steps : 0;
+        rcd__record_at(s, at)->dirty = 1;
+        st = rcd__keep_now(s, at, err);
     }
     pthread_mutex_unlock(&s->lock);
     return st;
@@ -381,6 +435,8 @@ rcd_status rcd_session_rewind(rcd_sessions *s, const struct rcd_session_id *id, 
     } else if (st == RCD_OK) {
         st = back_in_ring(s, rcd__record_at(s, at), back, err);
     }
+    if (st == RCD_OK)
+        st = rcd__keep_now(s, at, err);
     pthread_mutex_unlock(&s->lock);
     return st;
 }

@@ -74,9 +74,10 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
     if (st != RCD_OK)
         return st;
     uint32_t row = RCD__NONE;
+    uint32_t at = RCD__NONE;
     pthread_mutex_lock(&s->lock);
-    uint32_t at = rcd__table_find(s, id);
-    if (at != RCD__NONE && rcd__record_at(s, at)->busy)
+    st = rcd__look_up(s, id, &at, retry_after_s, err);
+    if (st == RCD_OK && at != RCD__NONE && rcd__record_at(s, at)->busy)
         st = rcd_fail(err, RCD_ECONFLICT, "session %s of model '%s' has requests queued or running",
                       rcd__id_text(text, id), s->model);
     if (st == RCD_OK)
@@ -87,6 +88,7 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
         rcd__row_seal(s, rcd__row_at(s, row));
         rcd__publish(s, rcd__record_at(s, at), row);
         rcd__ring_keep(s, rcd__record_at(s, at), 0);
+        st = rcd__keep_now(s, at, err);
     } else {
         rcd__row_unref(s, row);
     }

@@ -170,13 +170,6 @@ static bool id_good(const rcd_sessions *s, const struct rcd__record *r)
     }
 }
 
-/* What the budget does not hold is kept all the same: it was promised. */
-static void charge_anyway(rcd_sessions *s, size_t bytes)
-{
-    s->charged += bytes;
-    __atomic_add_fetch(&s->opts.budget->used, bytes, __ATOMIC_RELAXED);
-}
-
 /* Earlier states: the list is cut where it cannot be followed. */
 static void take_extras(rcd_sessions *s, struct count *c, struct rcd__record *r)
 {
@@ -194,7 +187,7 @@ static void take_extras(rcd_sessions *s, struct count *c, struct rcd__record *r)
         s->extras.used++;
         row_use(s, c, x->row);
         if (x->type == RCD__EXTRA_SNAPSHOT)
-            charge_anyway(s, s->rows.item + sizeof *x);
+            rcd__charge_anyway(s, s->rows.item + sizeof *x);
         link = &x->next;
     }
 }
@@ -222,7 +215,7 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
     r->busy = 0;
     s->records.used++;
     rcd__table_put(s, rcd__id_hash(&id), at);
-    charge_anyway(s, s->charge);
+    rcd__charge_anyway(s, s->charge);
     c->good++;
     take_extras(s, c, r);
 }

@@ -71,9 +71,10 @@ struct rcd__record {
     uint32_t extras;
     uint32_t prev, next; /* idle: neighbours by last use. busy: prev is its place in uses */
     uint32_t created_s, generation;
-    uint8_t state, id_kind, id_len, busy;
-    uint32_t sum;            /* of id, created_s, generation */
-    char id[RCD__ID_INLINE]; /* the number, the text, or the blob that holds it */
+    uint8_t state, id_kind, id_len;
+    uint8_t busy : 1, dirty : 1; /* dirty: the disk does not know its last change */
+    uint32_t sum;                /* of id, created_s, generation */
+    char id[RCD__ID_INLINE];     /* the number, the text, or the blob that holds it */
 };
 
 struct rcd__row {
@@ -101,6 +102,7 @@ struct rcd__blob {
 
 struct rcd__use { /* a busy session */
     uint32_t at, jobs;
+    uint32_t pending; /* row that is on its way to the disk */
     void *user;
 };
 
@@ -130,6 +132,18 @@ struct rcd_sessions {
     size_t n_gone;
     size_t charged;
     struct rcd_sessions_stats stats;
+    /* keeper.c */
+    struct rcd__disk *disk; /* NULL: nothing is on disk by id */
+    pthread_mutex_t disk_lock;
+    pthread_cond_t keeper_work;
+    pthread_t keeper;
+    bool keeper_ready, keeper_runs, keeper_stop;
+    struct rcd_session_wait *pending, *pending_tail;
+    struct rcd_buf removed; /* ids to be deleted by the next transaction */
+    size_t n_spilled;       /* on disk only */
+    char sweep_text[RCD_SESSION_ID_MAX];
+    struct rcd_session_id sweep; /* where the search for expired ones on disk goes on */
+    bool sweeping;
 };
 
 /* ---- store.c: rows, blobs, records ---- */
@@ -188,8 +202,65 @@ RCD_MUST_CHECK rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned
 RCD_MUST_CHECK bool rcd__charge(rcd_sessions *s, size_t bytes);
 void rcd__uncharge(rcd_sessions *s, size_t bytes);
 
+/* ---- disk.c ---- */
+RCD_MUST_CHECK rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync,
+                                         struct rcd_error *err);
+void rcd__disk_close(rcd_sessions *s);
+/** A write transaction; under disk_lock. */
+RCD_MUST_CHECK rcd_status rcd__disk_begin(rcd_sessions *s, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__disk_put(rcd_sessions *s, const struct rcd_session_id *id,
+                                        const void *bytes, size_t len, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__disk_delete(rcd_sessions *s, const struct rcd_session_id *id,
+                                           struct rcd_error *err);
+rcd_status rcd__disk_end(rcd_sessions *s, bool good, struct rcd_error *err);
+/** RCD_ENOTFOUND without a message; out NULL: only whether it is there. */
+RCD_MUST_CHECK rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_session_id *id,
+                                        struct rcd_buf *out, struct rcd_error *err);
+/** The first id behind `after` (NULL: of all); its text in text[RCD_SESSION_ID_MAX]. */
+bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],
+                    struct rcd_session_id *ret, struct rcd_buf *out);
+size_t rcd__disk_count(const rcd_sessions *s);
+
+/* ---- image.c ---- */
+bool rcd__image_good(const void *bytes, size_t len);
+RCD_MUST_CHECK rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r,
+                                         uint32_t row, struct rcd_buf *out, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,
+                                          const struct rcd_buf *image, uint32_t *ret,
+                                          unsigned *retry_after_s, struct rcd_error *err);
+bool rcd__image_times(const struct rcd_buf *image, uint64_t *ret_last_ms, uint64_t *ret_created_ms,
+                      uint64_t *ret_steps);
+
+/* ---- keeper.c (under the lock, but for start and stop) ---- */
+RCD_MUST_CHECK rcd_status rcd__keeper_start(rcd_sessions *s, struct rcd_error *err);
+void rcd__keeper_stop(rcd_sessions *s);
+RCD_MUST_CHECK rcd_status rcd__drop_doubles(rcd_sessions *s, struct rcd_error *err);
+/** The next transaction deletes the session. */
+void rcd__keep_forget(rcd_sessions *s, const struct rcd_session_id *id);
+/** With `commit`: the session (NONE: what was removed) is on disk when this returns. */
+RCD_MUST_CHECK rcd_status rcd__keep_now(rcd_sessions *s, uint32_t at, struct rcd_error *err);
+void rcd__keep_later(rcd_sessions *s, struct rcd_session_wait *w);
+/** Some of the least recently used leave for the disk. RCD_EUNAVAILABLE: all are busy. */
+RCD_MUST_CHECK rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err);
+/** Back from the disk; RCD_OK and NONE when it is not there. */
+RCD_MUST_CHECK rcd_status rcd__restore(rcd_sessions *s, const struct rcd_session_id *id,
+                                       uint32_t *ret, unsigned *retry_after_s,
+                                       struct rcd_error *err);
+void rcd__spilled_expired(rcd_sessions *s, const struct rcd_session_id *id);
+
+/* ---- use.c ---- */
+/** A commit that was written, or not (w->err), takes effect. Under the lock. */
+void rcd__commit_ends(rcd_sessions *s, struct rcd_session_wait *w);
+/* ---- life.c ---- */
+void rcd__expired_on_disk(rcd_sessions *s, const struct rcd_session_id *id);
+void rcd__charge_anyway(rcd_sessions *s, size_t bytes);
+
 /* ---- manage.c ---- */
-RCD_MUST_CHECK rcd_status rcd__session_find(const rcd_sessions *s, const struct rcd_session_id *id,
+/** In memory, or back from the disk; RCD_OK and NONE when it is nowhere. */
+RCD_MUST_CHECK rcd_status rcd__look_up(rcd_sessions *s, const struct rcd_session_id *id,
+                                       uint32_t *ret, unsigned *retry_after_s,
+                                       struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__session_find(rcd_sessions *s, const struct rcd_session_id *id,
                                             uint32_t *ret, struct rcd_error *err);
 /** The record's row becomes `row` (a reference is taken over), at once and for a successor too. */
 void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row);

@@ -98,6 +98,8 @@ rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions *
         init_slabs(s);
         if (opts->durable == RCD_DURABLE_PROCESS && s->path != NULL)
             st = rcd__recover(s, err);
+        if (st == RCD_OK)
+            st = rcd__keeper_start(s, err);
     }
     if (st != RCD_OK) {
         rcd_sessions_free(s);
@@ -120,6 +122,7 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
 {
     if (s == NULL)
         return NULL;
+    rcd__keeper_stop(s);
     rcd__slab_done(&s->records);
     rcd__slab_done(&s->rows);
     rcd__slab_done(&s->extras);
@@ -155,7 +158,7 @@ rcd_durable rcd_sessions_durable(const rcd_sessions *s)
 size_t rcd_sessions_live(rcd_sessions *s)
 {
     pthread_mutex_lock(&s->lock);
-    size_t n = s->records.used;
+    size_t n = s->records.used + s->n_spilled;
     pthread_mutex_unlock(&s->lock);
     return n;
 }
@@ -195,6 +198,7 @@ void rcd_sessions_stats(rcd_sessions *s, struct rcd_sessions_stats *ret)
     *ret = s->stats;
     ret->busy = s->n_uses;
     ret->idle = s->records.used > s->n_uses ? s->records.used - s->n_uses : 0;
+    ret->spilled = s->n_spilled;
     ret->bytes = s->charged;
     for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
         ret->bytes += s->blobs[i].used * s->blobs[i].item;

@@ -25,7 +25,7 @@ static bool use_take(rcd_sessions *s, uint32_t at)
     }
     uint32_t u = s->free_use;
     s->free_use = s->uses[u].jobs;
-    s->uses[u] = (struct rcd__use){.at = at};
+    s->uses[u] = (struct rcd__use){.at = at, .pending = RCD__NONE};
     s->n_uses++;
     rcd__lru_unlink(s, at);
     r->busy = 1;
@@ -57,10 +57,11 @@ rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_session_id *id, u
 {
     rcd_status st = RCD_OK;
     pthread_mutex_lock(&s->lock);
-    uint32_t at = rcd__table_find(s, id);
-    if (at == RCD__NONE && (flags & RCD_SESSION_START) == 0)
+    uint32_t at = RCD__NONE;
+    st = rcd__look_up(s, id, &at, retry_after_s, err);
+    if (st == RCD_OK && at == RCD__NONE && (flags & RCD_SESSION_START) == 0)
         st = unknown(s, id, err);
-    else if (at == RCD__NONE)
+    else if (st == RCD_OK && at == RCD__NONE)
         st = rcd__session_make(s, id, RCD__PENDING, &at, retry_after_s, err);
     if (st == RCD_OK) {
         struct rcd__record *r = rcd__record_at(s, at);
@@ -110,7 +111,8 @@ void *rcd_session_leave(rcd_sessions *s, uint32_t use)
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id)
 {
     pthread_mutex_lock(&s->lock);
-    bool known = rcd__table_find(s, id) != RCD__NONE;
+    bool known = rcd__table_find(s, id) != RCD__NONE ||
+                 (s->n_spilled > 0 && rcd__disk_get(s, id, NULL, NULL) == RCD_OK);
     pthread_mutex_unlock(&s->lock);
     return known;
 }
@@ -224,51 +226,87 @@ static rcd_status into_ring(rcd_sessions *s, struct rcd__record *r, struct rcd_e
     return RCD_OK;
 }
 
-static rcd_status store(rcd_sessions *s, struct rcd__record *r, const struct rcd_session_turn *turn,
-                        const struct rcd_tensor *const *states, const void *answer, size_t len,
-                        struct rcd_error *err)
+/* The new state in a row of its own; nobody sees it yet. */
+static rcd_status prepare(rcd_sessions *s, const struct rcd_session_turn *turn,
+                          const struct rcd_tensor *const *states, const void *answer, size_t len,
+                          uint32_t *ret, struct rcd_error *err)
 {
-    uint32_t at = RCD__NONE;
-    rcd_status st = rcd__row_of(s, turn->state, states, turn->steps + 1, &at, err);
+    *ret = RCD__NONE;
+    if (turn->end)
+        return RCD_OK;
+    rcd_status st = rcd__row_of(s, turn->state, states, turn->steps + 1, ret, err);
     if (st != RCD_OK)
         return st;
     if (answer != NULL)
-        st = rcd__blob_new(s, answer, len, turn->input_hash, &rcd__row_at(s, at)->answer, err);
-    if (st == RCD_OK && !turn->start)
-        st = into_ring(s, r, err);
+        st = rcd__blob_new(s, answer, len, turn->input_hash, &rcd__row_at(s, *ret)->answer, err);
     if (st != RCD_OK) {
-        rcd__row_unref(s, at);
+        rcd__row_unref(s, *ret);
         return st;
     }
-    rcd__row_seal(s, rcd__row_at(s, at));
-    rcd__publish(s, r, at);
-    if (turn->start)
-        rcd__ring_keep(s, r, 0);
+    rcd__row_seal(s, rcd__row_at(s, *ret));
     return RCD_OK;
+}
+
+static void settle(rcd_sessions *s, struct rcd__record *r, uint32_t at,
+                   const struct rcd_session_turn *turn, uint32_t row)
+{
+    struct rcd_error err;
+    s->stats.steps++;
+    if (!turn->end) {
+        /* without room the ring is empty, not wrong */
+        if (turn->start || into_ring(s, r, &err) != RCD_OK)
+            rcd__ring_keep(s, r, 0);
+        rcd__publish(s, r, row);
+    }
+    if (r->state == RCD__PENDING) {
+        __atomic_store_n(&r->state, (uint8_t)RCD__LIVE, __ATOMIC_RELEASE);
+        s->stats.created++;
+        rcd__tell(s, RCD_SESSION_CREATED, r, "started by a request");
+    }
+    if (turn->end)
+        rcd__session_remove(s, at, RCD_SESSION_ENDED, "ended by a request");
+}
+
+void rcd__commit_ends(rcd_sessions *s, struct rcd_session_wait *w)
+{
+    struct rcd_error gone;
+    struct rcd__record *r = live(s, w->ref, &gone);
+    if (r != NULL && r->busy)
+        s->uses[r->prev].pending = RCD__NONE;
+    if (w->err.code == RCD_OK && r == NULL)
+        w->err = gone;
+    if (w->err.code == RCD_OK)
+        settle(s, r, w->ref.at, w->turn, w->row);
+    else
+        rcd__row_unref(s, w->row);
+    if (w->err.code == RCD_OK && !w->turn->end)
+        r->dirty = 0;
+    release(s, w->turn);
 }
 
 rcd_status rcd_session_commit(rcd_sessions *s, struct rcd_session_ref ref,
                               struct rcd_session_turn *turn, const struct rcd_tensor *const *states,
-                              const void *answer, size_t answer_len, struct rcd_error *err)
+                              const void *answer, size_t answer_len, void *cookie, bool *ret_later,
+                              struct rcd_error *err)
 {
+    uint32_t row = RCD__NONE;
+    *ret_later = false;
     pthread_mutex_lock(&s->lock);
     rcd_status st = RCD_EGONE;
     struct rcd__record *r = live(s, ref, err);
-    if (r != NULL && turn->end)
-        st = RCD_OK;
-    else if (r != NULL)
-        st = store(s, r, turn, states, answer, answer_len, err);
-    if (st == RCD_OK) {
-        s->stats.steps++;
-        if (r->state == RCD__PENDING) {
-            __atomic_store_n(&r->state, (uint8_t)RCD__LIVE, __ATOMIC_RELEASE);
-            s->stats.created++;
-            rcd__tell(s, RCD_SESSION_CREATED, r, "started by a request");
-        }
-        if (turn->end)
-            rcd__session_remove(s, ref.at, RCD_SESSION_ENDED, "ended by a request");
+    if (r != NULL)
+        st = prepare(s, turn, states, answer, answer_len, &row, err);
+    if (st == RCD_OK && s->disk != NULL && s->opts.durable == RCD_DURABLE_COMMIT) {
+        s->uses[r->prev].pending = row;
+        turn->wait =
+            (struct rcd_session_wait){.turn = turn, .ref = ref, .row = row, .cookie = cookie};
+        *ret_later = true;
+        rcd__keep_later(s, &turn->wait);
+    } else {
+        if (st == RCD_OK)
+            settle(s, r, ref.at, turn, row);
+        release(s, turn);
     }
-    release(s, turn);
     pthread_mutex_unlock(&s->lock);
     return st;
 }

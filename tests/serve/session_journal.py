@@ -1,11 +1,9 @@
 """session_journal.py - what a client remembers of its sessions, to compare it with what a server has after a restart."""
 
-import os
-import random
-
 from session_client import Refused, refused
+from session_nets import seed
 
-SEED = int(os.environ.get("RECURD_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+SEED = seed()
 
 
 class Journal:

@@ -3,6 +3,7 @@ must be: those of one request that has the whole sequence."""
 
 import json
 import math
+import os
 import random
 import signal
 import struct
@@ -14,7 +15,18 @@ import golden
 from session_client import Client, Refused, Tensor
 
 SIZES = {"FP32": 4, "INT64": 8}
+# taken out of the environment: the daemon refuses RECURD_ names that are no options
+SETTINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RECURD_TEST_")}
 RNG = random.Random(30)  # of what `continues` sends
+
+
+def setting(name, otherwise):
+    """The number that RECURD_TEST_name of the environment gives."""
+    return type(otherwise)(SETTINGS.get("RECURD_TEST_" + name, otherwise))
+
+
+def seed():
+    return setting("SEED", 0) or random.SystemRandom().randrange(1, 2**31)
 
 
 class Net:

@@ -7,7 +7,6 @@ Clients keep a journal of what was acknowledged. After each restart a session ha
 the request that was under way. That one is sent again with its number, and all answers together must be, bit for bit,
 the answer to one request with the whole sequence."""
 
-import os
 import random
 import signal
 import tempfile
@@ -17,9 +16,9 @@ import time
 import daemon
 from session_client import Client, Refused, refused
 from session_journal import SEED, Journal, finish, some_sessions
-from session_nets import GRU, LSTM, Models, other_weights, serve
+from session_nets import GRU, LSTM, Models, other_weights, serve, setting
 
-KILLS = int(os.environ.get("RECURD_TEST_KILLS", "6"))
+KILLS = setting("KILLS", 6)
 WORKERS, SESSIONS = 4, 6
 
 

@@ -1,6 +1,7 @@
 """test_sessions_damage.py - damaged files of sessions, and a full disk: the server starts, says so and serves what is whole.
 
-usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed."""
+usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed. RECURD_TEST_FLIPS: how many files
+with one flipped bit are tried in each mode (12), and as many with four."""
 
 import os
 import pathlib
@@ -14,14 +15,26 @@ import time
 import daemon
 from session_client import Client, Refused
 from session_journal import SEED, Journal, some_sessions
-from session_nets import CHAR, LSTM, Models, serve
+from session_nets import CHAR, LSTM, Models, serve, setting
 
+FLIPS = setting("FLIPS", 12)
 
 # ---- damage -------------------------------------------------------------------------------------------
 
+def dense(data):
+    """Where bytes are that mean something: most of a file of sessions is zeros and numbers of free places."""
+    used = bytes(b != 0 for b in data)
+    places, near = [], sum(used[:16])
+    for i in range(len(data) - 16):
+        if near >= 5:
+            places.append(i + 8)
+        near += used[i + 16] - used[i]
+    return places or [0]
+
+
 def damages(rng, data):
     """(what it is, the file's bytes then)."""
-    used = [i for i in range(len(data)) if data[i]] or [0]
+    used = dense(data)
     yield "empty", b""
     yield "half", data[:len(data) // 2]
     yield "one byte short", data[:-1]
@@ -29,11 +42,12 @@ def damages(rng, data):
     yield "zeros", bytes(len(data))
     yield "more at the end", data + rng.randbytes(5000)
     yield "cut somewhere", data[:rng.randrange(len(data))]
-    for n in (1, 1, 1, 1, 5, 30, 300):
+    for n in [1] * FLIPS + [4] * FLIPS + [30, 300]:
         bad = bytearray(data)
-        for _ in range(n):
-            bad[rng.choice(used)] ^= 1 << rng.randrange(8)
-        yield f"{n} bits of what is used", bytes(bad)
+        places = [(rng.choice(used), rng.randrange(8)) for _ in range(n)]
+        for at, bit in places:
+            bad[at] ^= 1 << bit
+        yield f"bits {places[:4]}", bytes(bad)
     bad, at = bytearray(data), rng.choice(used) & ~4095
     bad[at:at + 4096] = rng.randbytes(len(bad[at:at + 4096]))
     yield "a page of garbage", bytes(bad)
@@ -87,7 +101,6 @@ def damage(durable):
             for what, data in damages(rng, (good / name).read_bytes()):
                 shutil.copytree(good, bad)
                 (bad / name).write_bytes(data)
-                print(f"     {name} {what}", flush=True)
                 now = serves_what_is_whole(models, bad, journals, rng, f"{name} {what}")
                 lost += now
                 if what in ("garbage", "zeros"):

@@ -282,17 +282,48 @@ def test_timed_out_and_left():
         e = refused((503, 504), c.step, "long", CHAR.inputs(steps[:1]), timeout=20000)
         assert e.text
         body, headers = infer_body(CHAR.inputs(steps[:1]), None, {"sequence_id": "long"})
+        queued = c.describe("long")["queued"]
         leaver = socket.create_connection(("127.0.0.1", d.port))
         head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
         leaver.sendall(f"POST /v2/models/char/infer HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode()
                        + body)
-        assert daemon.until(lambda: c.describe("long")["queued"] >= 1, 5)
+        assert daemon.until(lambda: c.describe("long")["queued"] > queued, 5)
         leaver.close()
         worker.join()
         assert daemon.until(lambda: c.describe("long")["status"] == "idle")
         assert c.describe("long")["steps"] == 2, "neither the late nor the left request counts"
         a = c.step("short", CHAR.inputs(steps[1:]), start=False)
         assert CHAR.split(a["logits"]) == want[1:]
+
+
+def test_queue_full():
+    """More requests of one busy session than the queue holds: 429 with Retry-After, and what was refused has not run."""
+    with Models(char=(CHAR, None)) as models, daemon.Daemon(
+            models, "--engine-workers", "1", "--batching-max-queue", "3") as d, Client(d.port, "char") as c:
+        worker = busy_worker(d, "char", CHAR, "s", 0.6)
+        steps, done, errors = CHAR.steps(RNG, 12), {}, []
+
+        def ask(step):
+            with Client(d.port, "char") as own:
+                try:
+                    a = own.step("s", CHAR.inputs([step]), ["logits", "hn", "cn"])
+                    done[a.parameters["step"]] = step, a
+                except Refused as e:
+                    errors.append(e)
+
+        threads = [threading.Thread(target=ask, args=(step,)) for step in steps]
+        for t in threads:
+            t.start()
+        for t in threads + [worker]:
+            t.join()
+        assert errors and done, (len(errors), len(done))
+        for e in errors:
+            assert e.status == 429 and int(e.headers["Retry-After"]) >= 1, (e, e.headers["Retry-After"])
+        assert sorted(done) == list(range(3, 3 + len(done))), sorted(done)
+        for k in range(4, 3 + len(done)):
+            before, (step, a) = done[k - 1][1].outputs, done[k]
+            want, last = CHAR.whole(c, [step], {"h0": before["hn"], "c0": before["cn"]})
+            assert CHAR.split(a["logits"]) == want and a.outputs["hn"] == last["h0"], k
 
 
 def test_idle_time():
@@ -365,7 +396,7 @@ def test_arrival_order():
     with Models(char=(CHAR, None)) as models, daemon.Daemon(models, "--engine-workers", "1") as d, Client(
             d.port, "char") as c:
         worker = busy_worker(d, "char", CHAR, "s", 0.7)
-        sockets = []
+        sockets, queued = [], c.describe("s")["queued"]
         for i in range(12):
             body, headers = infer_body(CHAR.inputs(CHAR.steps(RNG, 1)), None, {"sequence_id": "s"})
             head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
@@ -374,7 +405,7 @@ def test_arrival_order():
                       f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             sockets.append(s)
             if i % 3 == 0:
-                assert daemon.until(lambda n=i: c.describe("s")["queued"] > n or not worker.is_alive())
+                assert daemon.until(lambda n=i: c.describe("s")["queued"] > queued + n or not worker.is_alive())
             time.sleep(0.01)
         for i, s in enumerate(sockets):
             with s, s.makefile("rb") as f:

@@ -193,8 +193,10 @@ def test_delete():
 def test_delete_with_queued_requests():
     with Serving(CHAR, None, "--engine-workers", "1") as (d, c):
         c.create(id="s")
-        threads = [busy(d, c, "s")] + [Waiting(d, CHAR, "s", CHAR.steps(RNG, 1)) for _ in range(5)]
-        assert daemon.until(lambda: c.describe("s")["queued"] >= 5), c.describe("s")
+        threads = [busy(d, c, "s")]
+        queued = c.describe("s")["queued"]
+        threads += [Waiting(d, CHAR, "s", CHAR.steps(RNG, 1)) for _ in range(5)]
+        assert daemon.until(lambda: c.describe("s")["queued"] == queued + 5), c.describe("s")
         assert [s["id"] for s in c.list(status="busy")["sessions"]] == ["s"]
         c.delete("s")
         for t in threads:
@@ -315,6 +317,32 @@ def test_damaged_imports():
                     RNG.randbytes(100000), data[:8] + b"\xff" * (len(data) - 8)):
             refused(400, c.import_, "new", bad)
         assert c.list()["total"] == 1 and c.state("s").outputs == state
+
+
+# ---- nonsense ---------------------------------------------------------------------------------------------
+
+def test_nonsense():
+    """Any body and query at any path: an error of the client's, or an answer; the server and its session go on."""
+    with Serving(LSTM, {"ring": 2}) as (d, c):
+        rests = ["", "/state", "/export", "/import", "/fork", "/snapshots", "/snapshots/a", "/rewind", "/infer", "/%00", "//"]
+        words = [b"", b"{}", b"[]", b"null", b"0", b'"a"', b'{"id":null}', b'{"id":{}}', b'{"name":"a"}', b'{"name":[]}',
+                 b'{"steps":99999999999999999999}', b'{"steps":-1}', b'{"inputs":[{}]}', b'{"inputs":{}}', b'{"inputs":[1]}',
+                 b'{"inputs":[{"name":"h0","datatype":"FP32","shape":[1,1,6],"data":[1]}]}', b'{"snapshot":"a","x":1}', b"\xff\xfe",
+                 b"[" * 3000, b'{"a":' * 200, c.export(c.create(id="e")["id"])]
+        queries = ["", "?limit=0", "?limit=99999999999999999999", "?after=AAAA", "?after=%00", "?prefix=%ff", "?binary=maybe", "?x=1",
+                   "?carry=2", "?status=", "?version=-1", "?version=99999999999999999999", "?&&=&", "?idle_over_s=1e9"]
+        for i in range(1500):
+            name = RNG.choice(["", "/s", "/7", "/%22%22", "/%2F", "/events%00", "/%", "/" + "%41" * 200])
+            path = c.path() + name + RNG.choice(rests) + RNG.choice(queries)
+            method = RNG.choice(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"])
+            headers = RNG.choice([{}, {"Inference-Header-Content-Length": RNG.choice(["0", "2", "-1", "99999", "x"])}])
+            status, body, _ = c.send(method, path, RNG.choice(words), headers)
+            assert status < 500 or status == 501, (method, path, status, body)
+            if status >= 400 and method != "HEAD":
+                assert isinstance(json.loads(body)["error"], str), (method, path, body)
+            if i % 100 == 0:
+                run(c, "mine", LSTM.steps(RNG, 1), start=True)
+                continues(c, "mine", [], states=c.state("mine").outputs)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ rcd_status small_step(struct small *m, struct rcd_session_id id, struct rcd_sess
     struct rcd_session_ref ref;
     uint32_t use = 0;
     float h[4] = {0};
+    bool later = false;
     rcd_status st = rcd_session_enter(m->s, &id, turn->start ? RCD_SESSION_START : 0, &ref, &use,
                                       &m->retry_after_s, &m->err);
     if (st != RCD_OK)
@@ -73,7 +74,7 @@ rcd_status small_step(struct small *m, struct rcd_session_id id, struct rcd_sess
         struct rcd_tensor t = {.dtype = RCD_F32, .rank = 3, .dims = {1, 1, 4}, .n = 4, .data = h};
         const struct rcd_tensor *const states[] = {&t};
         st = rcd_session_commit(m->s, ref, turn, states, turn->step != 0 ? (void *)h : NULL,
-                                turn->step != 0 ? sizeof h : 0, &m->err);
+                                turn->step != 0 ? sizeof h : 0, NULL, &later, &m->err);
     }
     rcd_session_drop(m->s, turn);
     rcd_session_leave(m->s, use);

@@ -73,9 +73,10 @@ Test(sessions_recover, everything_is_there_again)
         cr_expect_eq(small_step(&m, a, &t, 1), RCD_OK);
         cr_expect(t.repeated, "the answer survives, too");
     }
+    cr_expect_eq(rcd_session_rewind(m.s, &a, NULL, 0, 2, &m.err), RCD_OK);
+    cr_expect_eq(small_value(&m, a), 1);
     cr_expect_eq(rcd_session_rewind(m.s, &a, "two", 3, 0, &m.err), RCD_OK);
     cr_expect_eq(small_value(&m, a), 2);
-    cr_expect_eq(rcd_session_rewind(m.s, &a, NULL, 0, 1, &m.err), RCD_OK);
     cr_expect_eq(plain_step(&m, b, false, 1), RCD_OK);
     cr_expect_eq(small_value(&m, b), 3);
     cr_expect_eq(files(), 1);

@@ -8,6 +8,7 @@
 TestSuite(sessions_steps, .timeout = 30);
 
 static struct small m;
+static bool later;
 static uint64_t at; /* of a snapshot */
 
 Test(sessions_steps, start_continue_end)
@@ -70,7 +71,8 @@ Test(sessions_steps, a_request_that_fails_leaves_all_as_it_was)
     cr_assert_eq(rcd_session_begin(m.s, ref, &t, &m.err), RCD_OK);
     struct rcd_tensor wrong = {.dtype = RCD_F32, .rank = 1, .dims = {4}, .n = 4};
     const struct rcd_tensor *const states[] = {&wrong};
-    cr_expect_eq(rcd_session_commit(m.s, ref, &t, states, NULL, 0, &m.err), RCD_EINVAL);
+    cr_expect_eq(rcd_session_commit(m.s, ref, &t, states, NULL, 0, NULL, &later, &m.err),
+                 RCD_EINVAL);
     rcd_session_drop(m.s, &t);
     rcd_session_leave(m.s, use);
     cr_expect_eq(rcd_sessions_live(m.s), 0);
@@ -93,7 +95,7 @@ Test(sessions_steps, one_that_was_ended_meanwhile_is_gone)
     memcpy(&h, t.state, sizeof h);
     cr_expect_eq(h, 1, "who reads a state holds it");
     cr_assert_eq(plain_step(&m, id, true, 10), RCD_OK, "another one of the same id");
-    cr_expect_eq(rcd_session_commit(m.s, ref, &t, NULL, NULL, 0, &m.err), RCD_EGONE);
+    cr_expect_eq(rcd_session_commit(m.s, ref, &t, NULL, NULL, 0, NULL, &later, &m.err), RCD_EGONE);
     rcd_session_drop(m.s, &t);
     rcd_session_leave(m.s, use);
     cr_expect_eq(small_value(&m, id), 10);

@@ -1,0 +1,253 @@
+/* disk.c - sessions by id in an LMDB environment: what `commit` and `snapshot` promise and where `spill`
+ * puts what has no room.
+ *
+ * LMDB trusts its file: a page that lies ends in a fault, not in an error. So a file that was there before
+ * us is first read through by a child process, in which it may crash as it likes; if it does, the file is
+ * kept aside under another name. */
+#include "sessions_int.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+static const size_t MAP_BYTES = (size_t)1 << 38; /* of addresses; the file grows as it is filled */
+
+struct rcd__disk {
+    MDB_env *env;
+    MDB_dbi dbi;
+    MDB_txn *txn; /* being written */
+};
+
+static rcd_status failed(const rcd_sessions *s, int rc, struct rcd_error *err)
+{
+    bool full = rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL;
+    rcd_status code = full ? RCD_ENOSPC : rc == ENOMEM ? RCD_ENOMEM : RCD_EIO;
+    return rcd_fail(err, code, "model '%s': session store on disk: %s", s->model, mdb_strerror(rc));
+}
+
+static int open_env(const char *path, unsigned flags, struct rcd__disk *d)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_env_create(&d->env);
+    if (rc != 0)
+        return rc;
+    mdb_env_set_mapsize(d->env, MAP_BYTES);
+    rc = mdb_env_open(d->env, path, flags | MDB_NOTLS | MDB_NOSUBDIR, 0600);
+    if (rc == 0)
+        rc = mdb_txn_begin(d->env, NULL, flags & MDB_RDONLY, &txn);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, NULL, 0, &d->dbi);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    return rc;
+}
+
+/* In the child: every page of the tree is touched, every value checked. */
+static int read_through(const char *path)
+{
+    struct rcd__disk d = {.env = NULL};
+    MDB_txn *txn = NULL;
+    MDB_val key, value;
+    for (unsigned dbi = 0; dbi < 2; dbi++) { /* the list of free pages, and ours */
+        MDB_cursor *cursor = NULL;
+        if (dbi == 0 && (open_env(path, MDB_RDONLY | MDB_NOLOCK, &d) != 0 ||
+                         mdb_txn_begin(d.env, NULL, MDB_RDONLY, &txn) != 0))
+            return 1;
+        if (mdb_cursor_open(txn, dbi == 0 ? 0 : d.dbi, &cursor) != 0)
+            return 1;
+        int rc = 0;
+        while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+            if (dbi == 1 && !rcd__image_good(value.mv_data, value.mv_size))
+                return 1;
+        }
+        if (rc != MDB_NOTFOUND)
+            return 1;
+    }
+    return 0;
+}
+
+static bool sound(const char *path)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        close(STDERR_FILENO); /* what it says when it dies is ours to tell */
+        _exit(read_through(path));
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static rcd_status aside(const rcd_sessions *s, const char *path, struct rcd_error *err)
+{
+    char name[4300];
+    snprintf(name, sizeof name, "%s.damaged-%llu", path, (unsigned long long)rcd_wall_ms());
+    if (rename(path, name) != 0)
+        return rcd_fail(err, RCD_EIO, "%s is damaged and cannot be renamed: %s", path,
+                        strerror(errno));
+    rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s, and no session of it is served",
+                   path, name);
+    return RCD_OK;
+}
+
+rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync, struct rcd_error *err)
+{
+    char path[4250];
+    struct stat about;
+    snprintf(path, sizeof path, "%s.lmdb", s->path);
+    if (!keep && unlink(path) != 0 && errno != ENOENT)
+        return rcd_fail(err, RCD_EIO, "%s: %s", path, strerror(errno));
+    if (stat(path, &about) == 0 && !sound(path)) {
+        rcd_status st = aside(s, path, err);
+        if (st != RCD_OK)
+            return st;
+    }
+    s->disk = rcd_calloc(1, sizeof *s->disk);
+    if (s->disk == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", s->model);
+    int rc = open_env(path, sync ? 0 : MDB_NOSYNC, s->disk);
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+void rcd__disk_close(rcd_sessions *s)
+{
+    if (s->disk != NULL && s->disk->env != NULL)
+        mdb_env_close(s->disk->env);
+    rcd_free(s->disk);
+    s->disk = NULL;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------ */
+
+static MDB_val key_of(const struct rcd_session_id *id, char out[RCD_SESSION_ID_MAX + 1])
+{
+    size_t len = id->text != NULL ? id->len : sizeof id->number;
+    out[0] = id->text != NULL ? 't' : 'n';
+    memcpy(out + 1, id->text != NULL ? id->text : (const char *)&id->number, len);
+    return (MDB_val){.mv_size = len + 1, .mv_data = out};
+}
+
+static bool id_of(const MDB_val *key, struct rcd_session_id *ret)
+{
+    const char *bytes = key->mv_data;
+    *ret = (struct rcd_session_id){.text = bytes + 1, .len = key->mv_size - 1};
+    if (key->mv_size < 2 || key->mv_size > RCD_SESSION_ID_MAX + 1)
+        return false;
+    if (bytes[0] == 'n') {
+        ret->text = NULL;
+        ret->len = 0;
+        memcpy(&ret->number, bytes + 1, sizeof ret->number);
+    }
+    return bytes[0] == 't' || key->mv_size == 1 + sizeof ret->number;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------ */
+
+rcd_status rcd__disk_begin(rcd_sessions *s, struct rcd_error *err)
+{
+    int rc = mdb_txn_begin(s->disk->env, NULL, 0, &s->disk->txn);
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+rcd_status rcd__disk_put(rcd_sessions *s, const struct rcd_session_id *id, const void *bytes,
+                         size_t len, struct rcd_error *err)
+{
+    char text[RCD_SESSION_ID_MAX + 1];
+    union {
+        const void *c;
+        void *p;
+    } from = {.c = bytes};
+    MDB_val key = key_of(id, text), value = {.mv_size = len, .mv_data = from.p};
+    int rc = mdb_put(s->disk->txn, s->disk->dbi, &key, &value, 0);
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+rcd_status rcd__disk_delete(rcd_sessions *s, const struct rcd_session_id *id, struct rcd_error *err)
+{
+    char text[RCD_SESSION_ID_MAX + 1];
+    MDB_val key = key_of(id, text);
+    int rc = mdb_del(s->disk->txn, s->disk->dbi, &key, NULL);
+    return rc == 0 || rc == MDB_NOTFOUND ? RCD_OK : failed(s, rc, err);
+}
+
+rcd_status rcd__disk_end(rcd_sessions *s, bool good, struct rcd_error *err)
+{
+    MDB_txn *txn = s->disk->txn;
+    s->disk->txn = NULL;
+    if (!good) {
+        mdb_txn_abort(txn);
+        return RCD_OK;
+    }
+    int rc = mdb_txn_commit(txn);
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------- */
+
+rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_session_id *id, struct rcd_buf *out,
+                         struct rcd_error *err)
+{
+    char text[RCD_SESSION_ID_MAX + 1];
+    MDB_txn *txn = NULL;
+    MDB_val key = key_of(id, text), value;
+    int rc = mdb_txn_begin(s->disk->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0)
+        return failed(s, rc, err);
+    rc = mdb_get(txn, s->disk->dbi, &key, &value);
+    if (rc == 0 && out != NULL && rcd_buf_append(out, value.mv_data, value.mv_size) != RCD_OK)
+        rc = ENOMEM;
+    mdb_txn_abort(txn);
+    if (rc == MDB_NOTFOUND)
+        return RCD_ENOTFOUND;
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],
+                    struct rcd_session_id *ret, struct rcd_buf *out)
+{
+    char from[RCD_SESSION_ID_MAX + 1];
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key = {.mv_size = 0}, value;
+    int rc = mdb_txn_begin(s->disk->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0)
+        return false;
+    rc = mdb_cursor_open(txn, s->disk->dbi, &cursor);
+    if (rc == 0 && after != NULL) {
+        MDB_val mine = key_of(after, from);
+        key = mine;
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        bool same = rc == 0 && key.mv_size == mine.mv_size &&
+                    memcmp(key.mv_data, mine.mv_data, mine.mv_size) == 0;
+        if (same)
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    } else if (rc == 0) {
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    }
+    bool found = rc == 0 && id_of(&key, ret);
+    if (found && ret->text != NULL) {
+        memcpy(text, ret->text, ret->len);
+        ret->text = text;
+    }
+    if (found && out != NULL)
+        found = rcd_buf_append(out, value.mv_data, value.mv_size) == RCD_OK;
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return found;
+}
+
+size_t rcd__disk_count(const rcd_sessions *s)
+{
+    MDB_stat stat = {.ms_entries = 0};
+    if (s->disk != NULL)
+        mdb_env_stat(s->disk->env, &stat);
+    return stat.ms_entries;
+}
