@@ -73,3 +73,5 @@ size_t rcd_api_pending(const rcd_api *api);
 rcd_status rcd_api_attach(void *stores, const rcd_version *v, void **ret_user,
                           struct rcd_error *err);
 void rcd_api_detach(void *stores, void *user);
+/** .needed: a version whose sessions wait in the state directory. */
+bool rcd_api_needed(void *stores, const char *model, uint64_t number);

@@ -68,6 +68,9 @@ struct rcd_registry_opts {
      * gone, while a request still holds one. */
     void (*detach)(void *ctx, void *user);
     void (*log)(void *ctx, int priority, const char *text); /* syslog priorities */
+    /** Must a version be served although the policy does not want it: does somebody still use it? May be
+     * NULL. Called on the thread that loads. */
+    bool (*needed)(void *ctx, const char *model, uint64_t number);
 };
 
 RCD_MUST_CHECK rcd_status rcd_registry_new(const struct rcd_registry_opts *opts, rcd_registry **ret,

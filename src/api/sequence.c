@@ -34,6 +34,12 @@ rcd_status rcd__sequence_find(struct rcd__infer *x, struct rcd_error *err)
         store = rcd__store_of(x->version);
     }
     x->seq.store = store;
+    if (store->version == NULL) /* found in a file a moment ago */
+        rcd__store_pin(store, x->api->opts.registry);
+    if (store->version == NULL && store != rcd__served(x->version)->store)
+        return rcd_fail(err, RCD_EUNAVAILABLE,
+                        "the session belongs to version %llu of model '%s', which is not loaded",
+                        (unsigned long long)store->number, model);
     rcd_version *runs = store->version;
     if (runs == NULL || runs == x->version)
         return RCD_OK;

@@ -161,14 +161,13 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
     rcd__put_session_id(b, &info->id);
     (void)rcd_buf_puts(b, ",\"model\":");
     rcd__put_text(b, store->model);
-    (void)rcd_buf_puts(b, ",\"version\":");
-    rcd__put_text(b, store->version != NULL ? rcd_version_number(store->version) : "");
     (void)rcd_buf_printf(
         b,
-        ",\"steps\":%llu,\"status\":\"%s\",\"created_ms\":%llu,\"last_access_ms\":%llu,"
+        ",\"version\":\"%llu\",\"steps\":%llu,\"status\":\"%s\",\"created_ms\":%llu,\"last_access_"
+        "ms\":%llu,"
         "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"durable\":\"%s\","
         "\"snapshots\":",
-        (unsigned long long)info->steps,
+        (unsigned long long)store->number, (unsigned long long)info->steps,
         info->spilled      ? "spilled"
         : info->queued > 0 ? "busy"
                            : "idle",

@@ -41,7 +41,7 @@ rcd_status rcd__read_states(rcd_api *api, const struct rcd__store *store, struct
 static rcd_status put_state(struct rcd__session_path *p, rcd_http_req *req, struct rcd_buf *b,
                             size_t *ret_json_len, struct rcd_error *err)
 {
-    char *bytes = NULL;
+    char *bytes = NULL, number[24];
     size_t n = 0, at = 0;
     uint64_t steps = 0;
     const char *binary = rcd_http_query(req, "binary");
@@ -62,15 +62,14 @@ static rcd_status put_state(struct rcd__session_path *p, rcd_http_req *req, stru
                                      .tensor = &tensors[i],
                                      .binary = binary != NULL && strcmp(binary, "true") == 0};
     }
+    snprintf(number, sizeof number, "%llu", (unsigned long long)p->store->number);
     const struct rcd_param step = {.name = "step", .kind = RCD_PARAM_UINT, .u = steps};
-    const struct rcd_wire_answer answer = {
-        .model_name = p->store->model,
-        .model_version =
-            rcd_version_number(p->store->version != NULL ? p->store->version : p->version),
-        .n_params = 1,
-        .params = &step,
-        .n_results = n,
-        .results = results};
+    const struct rcd_wire_answer answer = {.model_name = p->store->model,
+                                           .model_version = number,
+                                           .n_params = 1,
+                                           .params = &step,
+                                           .n_results = n,
+                                           .results = results};
     st = rcd_wire_encode(&answer, b, ret_json_len, err);
     rcd_free(bytes);
     return st;

@@ -133,7 +133,8 @@ static bool wanted(const struct list *l, const struct rcd__store *store,
                    const struct rcd_session_info *i)
 {
     uint64_t now = rcd_wall_ms();
-    const char *version = store->version != NULL ? rcd_version_number(store->version) : "";
+    char version[24];
+    snprintf(version, sizeof version, "%llu", (unsigned long long)store->number);
     if (l->status != NULL && strcmp(l->status, i->spilled      ? "spilled"
                                                : i->queued > 0 ? "busy"
                                                                : "idle") != 0)

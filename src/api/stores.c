@@ -2,6 +2,7 @@
  * session. Loading happens on helper threads, so the list has a lock; what is in a store has its own. */
 #include "stores.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -337,6 +338,38 @@ void rcd_api_detach(void *ctx, void *user)
     rcd_free(served);
 }
 
+/* ---- versions that are needed for their sessions ----------------------------------------------------- */
+
+/* Files are called by version and hash; one without sessions is removed when its store goes. */
+static bool has_file(const rcd_stores *s, const char *model, uint64_t number)
+{
+    char path[4300], prefix[32];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/%s", s->dir, model);
+    int len = snprintf(prefix, sizeof prefix, "%llu-", (unsigned long long)number);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; !found && d != NULL && (e = readdir(d)) != NULL;) {
+        const char *end = strstr(e->d_name, ".sessions");
+        found = strncmp(e->d_name, prefix, (size_t)len) == 0 && end != NULL &&
+                (strcmp(end, ".sessions") == 0 || strcmp(end, ".sessions.lmdb") == 0);
+    }
+    if (d != NULL)
+        closedir(d);
+    return found;
+}
+
+bool rcd_api_needed(void *ctx, const char *model, uint64_t number)
+{
+    rcd_stores *s = ctx;
+    bool known = false; /* then its sessions hold it, loaded or not */
+    pthread_mutex_lock(&s->lock);
+    for (const struct rcd__store *p = s->first; p != NULL; p = p->next) {
+        known = known || (p->number == number && strcmp(p->model, model) == 0);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return !known && s->dir != NULL && has_file(s, model, number);
+}
+
 /* ---- on the loop -------------------------------------------------------------------------------------------- */
 
 struct rcd__store *rcd__store_of(rcd_version *v)
@@ -377,6 +410,18 @@ struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
     return p;
 }
 
+void rcd__store_pin(struct rcd__store *store, rcd_registry *registry)
+{
+    rcd_version *v = NULL;
+    char number[24];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)store->number);
+    if (rcd_registry_get(registry, store->model, number, &v, NULL) != RCD_OK)
+        return;
+    if (rcd__served(v)->store == store)
+        (void)rcd__store_of(v);
+    rcd_version_unref(v);
+}
+
 void rcd__stores_tick(rcd_stores *s, rcd_registry *registry)
 {
     struct rcd__store *p = NULL;
@@ -392,13 +437,7 @@ void rcd__stores_tick(rcd_stores *s, rcd_registry *registry)
             }
             continue;
         }
-        char number[24];
-        snprintf(number, sizeof number, "%llu", (unsigned long long)p->number);
-        if (rcd_registry_get(registry, p->model, number, &v, NULL) == RCD_OK) {
-            if (rcd__served(v)->store == p)
-                (void)rcd__store_of(v);
-            rcd_version_unref(v);
-        }
+        rcd__store_pin(p, registry);
     }
 }
 

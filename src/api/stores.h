@@ -39,6 +39,8 @@ struct rcd_prom;
 void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p);
 /** A request's commit is on disk, or not. sequence.c; any thread. */
 void rcd__sequence_committed(void *request, const struct rcd_error *err);
+/** The newest version that uses the store, if it is loaded, runs its sessions. Threading: loop. */
+void rcd__store_pin(struct rcd__store *store, rcd_registry *registry);
 /** Keep alive who has sessions, let go who has none. */
 void rcd__stores_tick(rcd_stores *s, rcd_registry *registry);
 void rcd__stores_unpin(rcd_stores *s);

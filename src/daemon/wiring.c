@@ -47,6 +47,7 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .ctx = d->stores,
         .attach = serve ? rcd_api_attach : NULL,
         .detach = serve ? rcd_api_detach : NULL,
+        .needed = serve ? rcd_api_needed : NULL,
         .log = log_line,
     };
     return rcd_registry_new(&opts, &d->registry, err);

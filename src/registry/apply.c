@@ -128,16 +128,33 @@ static bool is_found(const struct rcd__source *src, uint64_t number)
     return false;
 }
 
+static bool is_needed(const rcd_registry *r, const char *model, uint64_t number)
+{
+    return r->opts.needed != NULL && r->opts.needed(r->opts.ctx, model, number);
+}
+
+/* Beside what the policy wants; its failure refuses nothing. */
+static void bring_needed(rcd_registry *r, struct rcd__entry *e, const struct rcd__source *src,
+                         const struct rcd__found *f)
+{
+    struct rcd_error why;
+    if (bring(r, e, src, f, false, &why) != RCD_OK)
+        rcd__say(&r->opts, LOG_ERR, "%s version %llu has sessions, but does not load: %s", e->name,
+                 (unsigned long long)f->number, why.text);
+}
+
 static void bring_all(rcd_registry *r, struct rcd__entry *e, const struct rcd__source *src,
                       const struct rcd_model_config *c, bool force, struct outcome *o)
 {
     struct rcd_error why;
     for (size_t i = 0; i < src->n_found; i++) {
         const struct rcd__found *f = &src->found[i];
-        if (c->n_specific > 0 && !is_listed(c, f->number))
+        bool wanted = (c->n_specific == 0 || is_listed(c, f->number)) &&
+                      (c->n_latest == 0 || o->serving < c->n_latest);
+        if (!wanted && is_needed(r, e->name, f->number))
+            bring_needed(r, e, src, f);
+        if (!wanted)
             continue;
-        if (c->n_latest > 0 && o->serving == c->n_latest)
-            break;
         note(o, bring(r, e, src, f, force, &why), &why);
         const struct rcd__slot *s = rcd__find_slot(e, f->number);
         o->serving += s != NULL && s->v != NULL;

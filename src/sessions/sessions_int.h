@@ -131,6 +131,7 @@ struct rcd_sessions {
     struct rcd__gone *gone;
     size_t n_gone;
     size_t charged;
+    bool opened; /* rcd_sessions_new succeeded */
     struct rcd_sessions_stats stats;
     /* keeper.c */
     struct rcd__disk *disk; /* NULL: nothing is on disk by id */

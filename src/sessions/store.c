@@ -105,6 +105,7 @@ rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions *
         rcd_sessions_free(s);
         return st;
     }
+    s->opened = true;
     *ret = s;
     return RCD_OK;
 }
@@ -118,10 +119,22 @@ static void free_text(const char *text)
     rcd_free(u.p);
 }
 
+/* Files without sessions would only make somebody load the version again. */
+static void remove_files(const rcd_sessions *s)
+{
+    static const char *const suffixes[] = {"", ".lmdb", ".lmdb-lock"};
+    for (size_t i = 0; i < RCD_COUNT(suffixes); i++) {
+        char path[4300];
+        snprintf(path, sizeof path, "%s%s", s->path, suffixes[i]);
+        (void)unlink(path);
+    }
+}
+
 rcd_sessions *rcd_sessions_free(rcd_sessions *s)
 {
     if (s == NULL)
         return NULL;
+    bool empty = s->opened && s->path != NULL && s->records.used + s->n_spilled == 0;
     rcd__keeper_stop(s);
     rcd__slab_done(&s->records);
     rcd__slab_done(&s->rows);
@@ -133,6 +146,8 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
     rcd__uncharge(s, s->charged);
     for (size_t i = 0; s->states != NULL && i < s->opts.n_states; i++)
         free_text(s->states[i].name);
+    if (empty)
+        remove_files(s);
     rcd_free(s->states);
     rcd_free(s->table);
     rcd_free(s->uses);

@@ -1,7 +1,7 @@
 """test_sessions_damage.py - damaged files of sessions, and a full disk: the server starts, says so and serves what is whole.
 
 usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed. RECURD_TEST_FLIPS: how many files
-with one flipped bit are tried in each mode (12), and as many with four."""
+with one flipped bit are tried in each mode (8), and as many with four."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ from session_client import Client, Refused
 from session_journal import SEED, Journal, some_sessions
 from session_nets import CHAR, LSTM, Models, serve, setting
 
-FLIPS = setting("FLIPS", 12)
+FLIPS = setting("FLIPS", 8)
 
 # ---- damage -------------------------------------------------------------------------------------------
 

@@ -254,7 +254,7 @@ class Player(threading.Thread):
             assert a.outputs == now.states(), "another state"
 
 
-def play(sessions, net, reloads=True, evicts=False):
+def play(sessions, net, evicts=False):
     print(f"     seed {SEED}, {SECONDS:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(m=(net, {"ring": RING, **sessions})) as models:
         with serve(models, "--state-dir", folder, "--batching-max-delay-us", "200") as d, Client(d.port, "m") as c:
@@ -262,8 +262,10 @@ def play(sessions, net, reloads=True, evicts=False):
             players = [Player(d.port, "m", net, SEED + k, end, evicts) for k in range(THREADS)]
             for p in players:
                 p.start()
-            while reloads and time.monotonic() < end - SECONDS / 4:
+            spilled = 0
+            while time.monotonic() < end - SECONDS / 4:
                 time.sleep(SECONDS / 5)
+                spilled = max(spilled, len(c.list(limit=1000, status="spilled")["sessions"]))
                 c.expect("POST", "/v2/repository/models/m/load", b"{}")
             for p in players:
                 p.join()
@@ -279,6 +281,7 @@ def play(sessions, net, reloads=True, evicts=False):
             print("    ", ", ".join(f"{v} {k}" for k, v in sorted(counts.items())), "-", sum(p.evicted for p in players),
                   "evicted")
             assert len(counts) >= 10, "too few kinds of operation for a test"
+            assert (spilled > 0) == (sessions.get("overflow") == "spill"), spilled
             if not evicts:
                 assert told == sum(len(p.sessions) for p in players), "the server has as many sessions as the players"
             return sum(p.evicted for p in players)

@@ -253,6 +253,7 @@ def busy_worker(d, model, net, name, seconds, start=False):
         n = 256
         if not start:
             c.step(name, net.inputs(net.steps(RNG, 1)), start=True)
+        net.whole(c, net.steps(RNG, n))
         begin = time.monotonic()
         net.whole(c, net.steps(RNG, n))
         n = min(60000, int(n * seconds / max(0.001, time.monotonic() - begin)) + 1)
@@ -350,7 +351,7 @@ def test_idle_clock_stands_while_busy():
     """Longer in the queue and at work than the idle limit: the session is still there."""
     with Models(char=(CHAR, {"idle_timeout_s": 1})) as models, daemon.Daemon(
             models, "--engine-workers", "1") as d, Client(d.port, "char") as c:
-        worker = busy_worker(d, "char", CHAR, "long", 1.8)
+        worker = busy_worker(d, "char", CHAR, "long", 2.2)
         step = CHAR.inputs(CHAR.steps(RNG, 1))
         waited = time.monotonic()
         a = c.step("long", step)
