@@ -240,11 +240,15 @@ RCD_MUST_CHECK rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_s
 /** Expire what has been idle too long, some at a time. Call it every 100 ms or so. */
 void rcd_sessions_tick(rcd_sessions *s);
 
+enum { RCD_SYNC_BUCKETS = 10 };
+extern const uint64_t rcd_sync_bounds_ns[RCD_SYNC_BUCKETS]; /* the last is UINT64_MAX */
+
 struct rcd_sessions_stats {
     size_t idle, busy, spilled;
     uint64_t created, steps;
     uint64_t ended[RCD_SESSION_EVENTS]; /* ENDED, EXPIRED, EVICTED count */
     size_t bytes;                       /* states and bookkeeping */
-    uint64_t syncs, sync_ns;            /* transactions of durability `commit` */
+    uint64_t syncs, sync_ns,
+        sync_buckets[RCD_SYNC_BUCKETS]; /* transactions of durability `commit` */
 };
 void rcd_sessions_stats(rcd_sessions *s, struct rcd_sessions_stats *ret);

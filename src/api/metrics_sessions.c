@@ -62,6 +62,16 @@ static void put_bytes(struct rcd_prom *p, const char *family, struct rcd_label *
     rcd_prom_sample_u64(p, family, labels, 2, s->bytes);
 }
 
+static void put_syncs(struct rcd_prom *p, const char *family, struct rcd_label *labels,
+                      const struct rcd_sessions_stats *s)
+{
+    double bounds[RCD_SYNC_BUCKETS];
+    for (size_t i = 0; i < RCD_SYNC_BUCKETS; i++)
+        bounds[i] = (double)rcd_sync_bounds_ns[i] / 1e9;
+    rcd_prom_histogram(p, family, labels, 2, bounds, s->sync_buckets, RCD_SYNC_BUCKETS,
+                       (double)s->sync_ns / 1e9);
+}
+
 void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p)
 {
     put_family(api, p, "recurd_sessions", "gauge", "Sessions that live, by what they do.",
@@ -74,4 +84,6 @@ void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p)
                put_ended);
     put_family(api, p, "recurd_session_steps_total", "counter",
                "Requests of sessions that succeeded.", put_steps);
+    put_family(api, p, "recurd_store_commit_seconds", "histogram",
+               "Transactions of sessions whose durability is commit.", put_syncs);
 }

@@ -8,23 +8,29 @@ enum { PAGE_DEFAULT = 100, PAGE_MAX = 10000 };
 
 /* ---- create ------------------------------------------------------------------------------------- */
 
+static int append(const char *bytes, size_t len, void *buf)
+{
+    return rcd_buf_append(buf, bytes, len) == RCD_OK ? 0 : -1;
+}
+
 static rcd_status read_inputs(rcd_api *api, const struct rcd__store *store, rcd_http_req *req,
                               json_t *inputs, const struct rcd_tensor ***ret, struct rcd_error *err)
 {
     *ret = NULL;
     if (inputs == NULL)
         return RCD_OK;
-    json_t *whole = json_object();
-    char *text = NULL;
-    if (whole != NULL && json_object_set(whole, "inputs", inputs) == 0)
-        text = json_dumps(whole, JSON_COMPACT);
-    json_decref(whole);
-    char *body = text != NULL ? rcd_arena_strndup(rcd_http_arena(req), text, strlen(text)) : NULL;
-    free(text);
+    struct rcd_buf text;
+    rcd_buf_init(&text, api->opts.max_body_bytes + 64);
+    (void)rcd_buf_puts(&text, "{\"inputs\":");
+    if (json_dump_callback(inputs, append, &text, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+        text.failed = true;
+    (void)rcd_buf_puts(&text, "}");
+    char *body = text.failed ? NULL : rcd_arena_strndup(rcd_http_arena(req), text.data, text.len);
+    size_t len = text.len;
+    rcd_buf_done(&text);
     if (body == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the initial states");
-    return rcd__read_states(api, store, rcd_http_arena(req), body, strlen(body), RCD_NO_JSON_LEN,
-                            ret, err);
+    return rcd__read_states(api, store, rcd_http_arena(req), body, len, RCD_NO_JSON_LEN, ret, err);
 }
 
 static rcd_status read_create(const rcd_http_req *req, json_t *body, struct rcd_session_id *id,

@@ -81,6 +81,7 @@ static void stop_workers(rcd_sched *s)
             pthread_join(w->thread, NULL);
         rcd_exec_free(w->exec);
         rcd_free(w->reqs);
+        rcd_free(w->outs);
     }
     rcd_free(s->workers);
     s->workers = NULL;

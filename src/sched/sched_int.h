@@ -140,6 +140,8 @@ struct rcd__worker {
     rcd_exec *exec;
     struct rcd_infer **reqs; /* of the batch; grows */
     size_t max_bytes;        /* of one sequence's outputs */
+    struct rcd_tensor *outs; /* of the request that ends; grows */
+    size_t outs_cap;
     size_t cap;
     bool idle;                  /* under s->lock */
     atomic_uint_fast64_t beats; /* steps of progress; relaxed, only ever compared */

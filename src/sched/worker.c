@@ -7,6 +7,7 @@
 #include "sched_int.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 static void beat(struct rcd__worker *w)
@@ -108,12 +109,29 @@ static struct rcd_infer *next_piece(struct rcd__worker *w, struct group *g, stru
     return piece;
 }
 
+/* Room for one request's outputs. */
+static bool outs_room(struct rcd__worker *w, size_t n)
+{
+    if (n <= w->outs_cap)
+        return true;
+    struct rcd_tensor *more = rcd_realloc(w->outs, n * sizeof *more);
+    if (more == NULL)
+        return false;
+    w->outs = more;
+    w->outs_cap = n;
+    return true;
+}
+
 static void run(struct rcd__worker *w, struct group *g)
 {
     int64_t steps = w->s->whole_requests ? INT64_MAX / 2 : rcd__pace_steps(&g->q->pace, g->t.rows);
     for (struct rcd_job *job = g->jobs.head; job != NULL; job = job->next) {
         if (!runs(job))
             continue;
+        if (!outs_room(w, g->q->n_outputs)) {
+            rcd_fail(&job->err, RCD_ENOMEM, "no memory for the outputs of a request");
+            continue;
+        }
         struct rcd_infer *piece = next_piece(w, g, job, steps);
         if (job->err.code == RCD_OK)
             w->reqs[g->n++] = piece;
@@ -142,19 +160,29 @@ static bool take(struct group *g, struct rcd_job *job)
     return job->err.code != RCD_OK || job->stepper == NULL || rcd_stepper_left(job->stepper) == 0;
 }
 
-/* The job's answer is made and kept, or its failure. Returns whether it is over now. */
-static bool finish(struct group *g, struct rcd_job *job)
+/* The job's answer is made and kept, or its failure. Returns whether it is over now: if it is not, it
+ * belongs to whoever commits it, and may be gone already. */
+static bool finish(struct rcd__worker *w, struct group *g, struct rcd_job *job)
 {
     bool later = false, ran = job->runs > 0 && job->err.code == RCD_OK;
+    struct rcd_infer outputs = {.out = w->outs};
+    rcd_stepper *stepper = job->stepper;
+    job->stepper = NULL;
     job->ops->encode(job);
+    if (ran)
+        memcpy(w->outs, job->infer.out, g->q->n_outputs * sizeof *w->outs);
     if (job->err.code == RCD_OK && job->ops->commit != NULL) {
-        job->err.code = job->ops->commit(job, &later, &job->err);
-        if (job->err.code != RCD_OK)
+        struct rcd_error err = {.code = RCD_OK};
+        rcd_status st = job->ops->commit(job, &later, &err);
+        if (st != RCD_OK) {
+            job->err = err;
+            job->err.code = st;
             job->ops->encode(job);
+        }
     }
     if (ran && g->q->n_outputs > 0)
-        rcd_infer_drop(&job->infer, g->q->n_outputs);
-    job->stepper = rcd_stepper_free(job->stepper);
+        rcd_infer_drop(&outputs, g->q->n_outputs);
+    rcd_stepper_free(stepper);
     if (!later)
         job->times.encoded = rcd_now_ns();
     return !later;
@@ -195,7 +223,7 @@ static size_t run_group(struct rcd__worker *w, rcd_queue *q, struct rcd__jobs *t
         }
         beat(w);
         n_over++;
-        if (finish(&g, job)) {
+        if (finish(w, &g, job)) {
             rcd__stats_job(q, job);
             rcd__jobs_push(&g.over, job);
         }

@@ -12,11 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
 static const size_t MAP_BYTES = (size_t)1 << 38; /* of addresses; the file grows as it is filled */
+
+enum { LITTLE_SPACE = 1 << 20 };
 
 struct rcd__disk {
     MDB_env *env;
@@ -24,9 +27,20 @@ struct rcd__disk {
     MDB_txn *txn; /* being written */
 };
 
+/* LMDB calls a short write EIO; a full disk makes one. */
+static bool is_full(const rcd_sessions *s, int rc)
+{
+    char path[4250];
+    struct statvfs about;
+    snprintf(path, sizeof path, "%s.lmdb", s->path);
+    if (rc == EIO && statvfs(path, &about) == 0)
+        return (uint64_t)about.f_bavail * about.f_frsize < LITTLE_SPACE;
+    return rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL;
+}
+
 static rcd_status failed(const rcd_sessions *s, int rc, struct rcd_error *err)
 {
-    bool full = rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL;
+    bool full = is_full(s, rc);
     rcd_status code = full ? RCD_ENOSPC : rc == ENOMEM ? RCD_ENOMEM : RCD_EIO;
     return rcd_fail(err, code, "model '%s': session store on disk: %s", s->model, mdb_strerror(rc));
 }
@@ -48,6 +62,32 @@ static int open_env(const char *path, unsigned flags, struct rcd__disk *d)
     return rc;
 }
 
+/* ---- keys ------------------------------------------------------------------------------------------ */
+
+static MDB_val key_of(const struct rcd_session_id *id, char out[RCD_SESSION_ID_MAX + 1])
+{
+    size_t len = id->text != NULL ? id->len : sizeof id->number;
+    out[0] = id->text != NULL ? 't' : 'n';
+    memcpy(out + 1, id->text != NULL ? id->text : (const char *)&id->number, len);
+    return (MDB_val){.mv_size = len + 1, .mv_data = out};
+}
+
+static bool id_of(const MDB_val *key, struct rcd_session_id *ret)
+{
+    const char *bytes = key->mv_data;
+    *ret = (struct rcd_session_id){.text = bytes + 1, .len = key->mv_size - 1};
+    if (key->mv_size < 2 || key->mv_size > RCD_SESSION_ID_MAX + 1)
+        return false;
+    if (bytes[0] == 'n') {
+        ret->text = NULL;
+        ret->len = 0;
+        memcpy(&ret->number, bytes + 1, sizeof ret->number);
+    }
+    return bytes[0] == 't' || key->mv_size == 1 + sizeof ret->number;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------ */
+
 /* In the child: every page of the tree is touched, every value checked. */
 static int read_through(const char *path)
 {
@@ -62,12 +102,17 @@ static int read_through(const char *path)
         if (mdb_cursor_open(txn, dbi == 0 ? 0 : d.dbi, &cursor) != 0)
             return 1;
         int rc = 0;
-        while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-            if (dbi == 1 && !rcd__image_good(value.mv_data, value.mv_size))
+        size_t n = 0;
+        for (; (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; n++) {
+            struct rcd_session_id id;
+            if (dbi == 1 &&
+                (!id_of(&key, &id) || !rcd__image_good(&id, value.mv_data, value.mv_size)))
                 return 1;
         }
-        if (rc != MDB_NOTFOUND)
-            return 1;
+        MDB_stat about = {.ms_entries = 0};
+        if (rc != MDB_NOTFOUND ||
+            (dbi == 1 && (mdb_stat(txn, d.dbi, &about) != 0 || about.ms_entries != n)))
+            return 1; /* a page that tells of fewer entries than it has loses them in silence */
     }
     return 0;
 }
@@ -77,8 +122,8 @@ static bool sound(const char *path)
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        close(STDERR_FILENO); /* what it says when it dies is ours to tell */
-        _exit(read_through(path));
+        close(STDERR_FILENO);      /* what it says when it dies is ours to tell */
+        _exit(read_through(path)); /* the child's end, not ours */
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
@@ -122,30 +167,6 @@ void rcd__disk_close(rcd_sessions *s)
         mdb_env_close(s->disk->env);
     rcd_free(s->disk);
     s->disk = NULL;
-}
-
-/* ---- keys ------------------------------------------------------------------------------------------ */
-
-static MDB_val key_of(const struct rcd_session_id *id, char out[RCD_SESSION_ID_MAX + 1])
-{
-    size_t len = id->text != NULL ? id->len : sizeof id->number;
-    out[0] = id->text != NULL ? 't' : 'n';
-    memcpy(out + 1, id->text != NULL ? id->text : (const char *)&id->number, len);
-    return (MDB_val){.mv_size = len + 1, .mv_data = out};
-}
-
-static bool id_of(const MDB_val *key, struct rcd_session_id *ret)
-{
-    const char *bytes = key->mv_data;
-    *ret = (struct rcd_session_id){.text = bytes + 1, .len = key->mv_size - 1};
-    if (key->mv_size < 2 || key->mv_size > RCD_SESSION_ID_MAX + 1)
-        return false;
-    if (bytes[0] == 'n') {
-        ret->text = NULL;
-        ret->len = 0;
-        memcpy(&ret->number, bytes + 1, sizeof ret->number);
-    }
-    return bytes[0] == 't' || key->mv_size == 1 + sizeof ret->number;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------ */

@@ -17,18 +17,20 @@ struct part {
     uint64_t state_bytes;
 };
 
-static uint64_t sum_of(const void *bytes, size_t len)
+/* The id is the key, and a key that changed would be a session that vanished. */
+static uint64_t sum_of(const struct rcd_session_id *id, const void *bytes, size_t len)
 {
-    return XXH3_64bits((const char *)bytes + sizeof(uint64_t), len - sizeof(uint64_t));
+    return XXH3_64bits_withSeed((const char *)bytes + sizeof(uint64_t), len - sizeof(uint64_t),
+                                rcd__id_hash(id));
 }
 
-bool rcd__image_good(const void *bytes, size_t len)
+bool rcd__image_good(const struct rcd_session_id *id, const void *bytes, size_t len)
 {
     struct head h;
     if (len < sizeof h)
         return false;
     memcpy(&h, bytes, sizeof h);
-    return h.sum == sum_of(bytes, len);
+    return h.sum == sum_of(id, bytes, len);
 }
 
 static void put(const rcd_sessions *s, uint32_t row, uint8_t type, const struct rcd__extra *x,
@@ -71,7 +73,8 @@ rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r, ui
     if (out->failed)
         return rcd_fail(err, RCD_ENOMEM, "no memory to write a session");
     memcpy(out->data + from, &h, sizeof h);
-    h.sum = sum_of(out->data + from, out->len - from);
+    struct rcd_session_id id = rcd__record_id(s, r);
+    h.sum = sum_of(&id, out->data + from, out->len - from);
     memcpy(out->data + from, &h, sizeof h);
     return RCD_OK;
 }
@@ -143,9 +146,9 @@ rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,
 {
     const char *at = image->data + sizeof(struct head), *end = image->data + image->len;
     struct head h;
-    struct part p;
+    struct part p = {.steps = 0};
     uint32_t row = RCD__NONE, link = RCD__NONE;
-    if (!rcd__image_good(image->data, image->len))
+    if (!rcd__image_good(id, image->data, image->len))
         return rcd_fail(err, RCD_EIO, "model '%s': a stored session is damaged", s->model);
     memcpy(&h, image->data, sizeof h);
     if (h.layout != s->layout)

@@ -91,14 +91,27 @@ static rcd_status write_records(rcd_sessions *s, const uint32_t *list, size_t n,
     return st;
 }
 
+const uint64_t rcd_sync_bounds_ns[RCD_SYNC_BUCKETS] = {100000,     300000,    1000000,   3000000,
+                                                       10000000,   30000000,  100000000, 300000000,
+                                                       1000000000, UINT64_MAX};
+
+static void note_sync(rcd_sessions *s, uint64_t ns)
+{
+    size_t b = 0;
+    while (ns > rcd_sync_bounds_ns[b])
+        b++;
+    s->stats.sync_buckets[b]++;
+    s->stats.syncs++;
+    s->stats.sync_ns += ns;
+}
+
 rcd_status rcd__keep_now(rcd_sessions *s, uint32_t at, struct rcd_error *err)
 {
     if (s->disk == NULL || s->opts.durable != RCD_DURABLE_COMMIT)
         return RCD_OK;
     uint64_t from = rcd_now_ns();
     rcd_status st = write_records(s, &at, at != RCD__NONE ? 1 : 0, err);
-    s->stats.syncs++;
-    s->stats.sync_ns += rcd_now_ns() - from;
+    note_sync(s, rcd_now_ns() - from);
     return st;
 }
 
@@ -270,8 +283,7 @@ static void commit_group(rcd_sessions *s)
     if (st != RCD_OK) /* to be tried again */
         rcd_buf_append(&s->removed, removed.data, removed.len);
     rcd_buf_done(&removed);
-    s->stats.syncs++;
-    s->stats.sync_ns += rcd_now_ns() - from;
+    note_sync(s, rcd_now_ns() - from);
     for (struct rcd_session_wait *p = list; p != NULL; p = p->next) {
         if (p->err.code == RCD_OK && st != RCD_OK)
             p->err = err;

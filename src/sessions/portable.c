@@ -68,7 +68,7 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
                               size_t len, bool carry, unsigned *retry_after_s,
                               struct rcd_error *err)
 {
-    struct head h;
+    struct head h = {.steps = 0};
     char text[80];
     rcd_status st = check(s, bytes, len, carry, &h, err);
     if (st != RCD_OK)

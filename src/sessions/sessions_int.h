@@ -223,7 +223,8 @@ bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char te
 size_t rcd__disk_count(const rcd_sessions *s);
 
 /* ---- image.c ---- */
-bool rcd__image_good(const void *bytes, size_t len);
+/** The checksum holds for this id. */
+bool rcd__image_good(const struct rcd_session_id *id, const void *bytes, size_t len);
 RCD_MUST_CHECK rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r,
                                          uint32_t row, struct rcd_buf *out, struct rcd_error *err);
 RCD_MUST_CHECK rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,

@@ -106,6 +106,35 @@ def test_kill_commit():
     kill_loop(GRU, {"durable": "commit"})
 
 
+def test_commits_are_grouped():
+    """Each answer of `commit` waits for the disk; steps that come together wait together."""
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(m=(LSTM, {"durable": "commit"})) as models:
+        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            def commits():
+                page = d.call("GET", "/metrics")[1].decode()
+                return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines()
+                           if line.startswith("recurd_store_commit_seconds_count"))
+
+            before = commits()
+            for k in range(20):
+                c.step(1, LSTM.inputs(LSTM.steps(random, 1)), start=k == 0)
+            alone = commits() - before
+            assert alone >= 20, f"{alone} commits for 20 steps one after the other"
+            journals, before = [[] for _ in range(16)], commits()
+            workers = [Worker(d.port, LSTM, j, random.Random(k), k + 1) for k, j in enumerate(journals)]
+            for w in workers:
+                w.start()
+            time.sleep(1)
+            for w in workers:
+                w.stopping = True
+            for w in workers:
+                w.join()
+                assert w.error is None, w.error
+            steps, together = sum(len(j.done) for j in sum(journals, [])), commits() - before
+            print(f"     {steps} steps of 16 clients in {together:.0f} commits")
+            assert together > 0 and steps > 1.2 * together, "no commit was of several steps"
+
+
 def test_kill_spilled():
     """Most sessions are on disk when the server is killed."""
     for durable in ("process", "commit"):
@@ -251,8 +280,8 @@ def test_pinned_sessions_survive():
             d.stop(signal.SIGKILL)
         with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
             assert LSTM.split(c.step("new", LSTM.inputs(steps[2:]))["y"]) == new[2:]
-            assert c.describe(name)["version"] == "1"
-            assert LSTM.split(c.step(name, LSTM.inputs(steps[4:]))["y"]) == old[4:]
+            assert LSTM.split(c.step(name, LSTM.inputs(steps[4:]))["y"]) == old[4:], c.describe(name)
+            assert c.describe(name)["version"] == "1", c.describe(name)
             assert {s["id"]: s["version"] for s in c.list()["sessions"]} == {name: "1", "new": "2"}
 
 

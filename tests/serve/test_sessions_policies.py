@@ -168,6 +168,22 @@ def test_budget_spill():
                 c.rewind(spilled[2], snapshot="a")
 
 
+def test_spilled_sessions_expire():
+    """On disk the idle clock goes on."""
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder:
+        with Serving(LSTM, {"max_bytes": 3000, "overflow": "spill", "idle_timeout_s": 2}, "--state-dir", folder) as (d, c):
+            with Events(d.port, "m") as stream:
+                fill(c, 40)
+                spilled = [s["id"] for s in c.list(limit=1000, status="spilled")["sessions"]]
+                assert len(spilled) >= 10, spilled
+                assert daemon.until(lambda: c.list()["total"] == 0, 8), c.list(limit=3)
+                for name in (spilled[0], spilled[-1]):
+                    stream.wait(event="expired", id=name)
+                    assert "expired" in refused(410, c.describe, name).text
+                    e = refused(400, c.step, name, LSTM.inputs(LSTM.steps(RNG, 1)))
+                    assert "START" in e.text and "expired" in e.text, e.text
+
+
 def test_budget_of_the_server():
     with Models(a=(LSTM, {"overflow": "reject"}), b=(LSTM, {"overflow": "reject"})) as models:
         with daemon.Daemon(models, "--sessions-max-bytes", "4K") as d, Client(d.port, "a") as a, Client(d.port, "b") as b:

@@ -273,7 +273,7 @@ def busy_worker(d, model, net, name, seconds, start=False):
 
 def test_timed_out_and_left():
     """A request that waited too long, and one whose client left: the state is that of the answered ones."""
-    with Models(char=(CHAR, {"idle_timeout_s": 1})) as models, daemon.Daemon(
+    with Models(char=(CHAR, None)) as models, daemon.Daemon(
             models, "--engine-workers", "1") as d, Client(d.port, "char") as c:
         steps = CHAR.steps(RNG, 3)
         want = CHAR.whole(c, steps)[0]
