@@ -113,7 +113,11 @@ static rcd_status take_extra(rcd_sessions *s, struct rcd__record *r, uint32_t *l
         return rcd_fail(err, RCD_ENOMEM, "no memory for a session's snapshots");
     }
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){.next = RCD__NONE, .row = row, .type = p->type, .len = p->len};
+    *x = (struct rcd__extra){.next = RCD__NONE,
+                             .row = row,
+                             .type = p->type,
+                             .len = p->len,
+                             .tag = rcd__record_tag(r, row)};
     memcpy(x->name, p->name, p->len);
     if (p->type == RCD__EXTRA_SNAPSHOT)
         rcd__charge_anyway(s, s->rows.item + sizeof *x);
@@ -173,6 +177,7 @@ rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,
     r->last_ms = h.last_ms;
     r->created_s = h.created_s;
     r->sum = rcd__record_sum(r);
+    rcd__record_point(r, r->row);
     __atomic_store_n(&r->state, (uint8_t)RCD__LIVE, __ATOMIC_RELEASE);
     return RCD_OK;
 }

@@ -22,6 +22,19 @@ static rcd_status no_room(const rcd_sessions *s, bool full, struct rcd_error *er
     return rcd_fail(err, RCD_ENOMEM, "model '%s': no memory for session states", s->model);
 }
 
+typedef uint64_t __attribute__((may_alias)) word;
+
+void rcd__record_point(struct rcd__record *r, uint32_t row)
+{
+    const struct {
+        uint32_t row;
+        uint16_t tag, sum;
+    } parts = {row, (uint16_t)rcd__record_tag(r, row), r->sum};
+    uint64_t all = 0;
+    memcpy(&all, &parts, sizeof all);
+    __atomic_store_n((word *)(void *)&r->row, all, __ATOMIC_RELEASE);
+}
+
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 rcd_status rcd__row_new(rcd_sessions *s, uint32_t *ret, struct rcd_error *err)

@@ -183,11 +183,12 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
     }
     r->last_ms = rcd__clock_ms();
     r->created_s = (uint32_t)(r->last_ms / 1000);
-    r->row = r->extras = RCD__NONE;
+    r->extras = RCD__NONE;
     r->generation++;
     r->busy = 0;
     r->dirty = 1;
     r->sum = rcd__record_sum(r);
+    rcd__record_point(r, RCD__NONE);
     __atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
     rcd__table_put(s, rcd__id_hash(id), at);
     rcd__lru_link(s, at);

@@ -48,7 +48,7 @@ void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
 {
     uint32_t old = r->row;
     /* release: whoever maps the file after our death sees a whole row behind it */
-    __atomic_store_n(&r->row, row, __ATOMIC_RELEASE);
+    rcd__record_point(r, row);
     r->last_ms = rcd__clock_ms();
     r->dirty = 1;
     rcd__row_unref(s, old);
@@ -329,8 +329,11 @@ static rcd_status add_snapshot(rcd_sessions *s, uint32_t session, const char *na
     if (old != RCD__NONE)
         rcd__extra_drop(s, r, prev, old);
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){
-        .next = r->extras, .row = r->row, .type = RCD__EXTRA_SNAPSHOT, .len = (uint8_t)len};
+    *x = (struct rcd__extra){.next = r->extras,
+                             .row = r->row,
+                             .type = RCD__EXTRA_SNAPSHOT,
+                             .len = (uint8_t)len,
+                             .tag = rcd__record_tag(r, r->row)};
     memcpy(x->name, name, len);
     rcd__row_ref(s, r->row);
     __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);

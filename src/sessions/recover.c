@@ -178,7 +178,7 @@ static void take_extras(rcd_sessions *s, struct count *c, struct rcd__record *r)
         struct rcd__extra *x = *link < s->extras.n ? rcd__slab_at(&s->extras, *link) : NULL;
         if (x == NULL || c->extras[*link] || x->type < RCD__EXTRA_RING ||
             x->type > RCD__EXTRA_SNAPSHOT || x->len > RCD_SNAPSHOT_NAME_MAX ||
-            !row_good(s, x->row)) {
+            x->tag != rcd__record_tag(r, x->row) || !row_good(s, x->row)) {
             keep_aside(s, c);
             *link = RCD__NONE;
             return;
@@ -201,8 +201,9 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
         return;
     }
     struct rcd_session_id id;
-    if (r->sum != rcd__record_sum(r) || !id_good(s, r) || !row_good(s, r->row) ||
-        !rcd__table_room(s) || (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
+    if (r->sum != rcd__record_sum(r) || r->tag != (uint16_t)rcd__record_tag(r, r->row) ||
+        !id_good(s, r) || !row_good(s, r->row) || !rcd__table_room(s) ||
+        (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
         keep_aside(s, c);
         r->state = RCD__FREE;
         c->bad++;

@@ -67,14 +67,15 @@ enum { RCD__ID_INLINE = 24 };
 /** A session. PENDING: made by a request that has not succeeded yet. */
 struct rcd__record {
     uint64_t last_ms;
-    uint32_t row; /* RCD__NONE: zeros, no step yet */
+    uint32_t row; /* RCD__NONE: zeros, no step yet; with the next two one word, stored at once */
+    uint16_t tag, sum; /* of the row's number, for this session; of id, created_s, generation */
     uint32_t extras;
     uint32_t prev, next; /* idle: neighbours by last use. busy: prev is its place in uses */
     uint32_t created_s, generation;
     uint8_t state, id_kind, id_len;
     uint8_t busy : 1, dirty : 1; /* dirty: the disk does not know its last change */
-    uint32_t sum;                /* of id, created_s, generation */
-    char id[RCD__ID_INLINE];     /* the number, the text, or the blob that holds it */
+
+    char id[RCD__ID_INLINE]; /* the number, the text, or the blob that holds it */
 };
 
 struct rcd__row {
@@ -91,7 +92,7 @@ struct rcd__extra {
     uint32_t next, row;
     uint8_t type, len;
     char name[RCD_SNAPSHOT_NAME_MAX];
-    uint64_t spare[2];
+    uint64_t tag, spare; /* tag: of the session and the row */
 };
 
 struct rcd__blob {
@@ -161,6 +162,8 @@ RCD_MUST_CHECK rcd_status rcd__blob_new(rcd_sessions *s, const void *bytes, size
 void rcd__blob_free(rcd_sessions *s, uint32_t blob);
 struct rcd__blob *rcd__blob_at(const rcd_sessions *s, uint32_t blob);
 uint64_t rcd__blob_sum(const struct rcd__blob *b);
+/** The row counts from now on: one store, complete or not there for whoever maps the file next. */
+void rcd__record_point(struct rcd__record *r, uint32_t row);
 void rcd__extra_drop(rcd_sessions *s, struct rcd__record *r, uint32_t prev, uint32_t at);
 /** Only the newest of the ring's states stay; 0 when they are not what came before the state. */
 void rcd__ring_keep(rcd_sessions *s, struct rcd__record *r, unsigned newest);
@@ -172,7 +175,9 @@ RCD_MUST_CHECK rcd_status rcd__row_of(rcd_sessions *s, const char *from,
 /* ---- table.c ---- */
 uint64_t rcd__id_hash(const struct rcd_session_id *id);
 struct rcd_session_id rcd__record_id(const rcd_sessions *s, const struct rcd__record *r);
-uint32_t rcd__record_sum(const struct rcd__record *r);
+uint16_t rcd__record_sum(const struct rcd__record *r);
+/** What says that a row, an extra belongs to this session. */
+uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of);
 uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id);
 RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s);
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at);

@@ -31,7 +31,7 @@ struct rcd_session_id rcd__record_id(const rcd_sessions *s, const struct rcd__re
     return id;
 }
 
-uint32_t rcd__record_sum(const struct rcd__record *r)
+uint16_t rcd__record_sum(const struct rcd__record *r)
 {
     char text[RCD__ID_INLINE + 16] = "";
     memcpy(text, r->id, RCD__ID_INLINE);
@@ -39,7 +39,12 @@ uint32_t rcd__record_sum(const struct rcd__record *r)
     memcpy(text + RCD__ID_INLINE + 4, &r->generation, 4);
     text[RCD__ID_INLINE + 8] = (char)r->id_kind;
     text[RCD__ID_INLINE + 9] = (char)r->id_len;
-    return (uint32_t)XXH3_64bits(text, sizeof text);
+    return (uint16_t)XXH3_64bits(text, sizeof text);
+}
+
+uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of)
+{
+    return XXH3_64bits_withSeed(r->id, RCD__ID_INLINE, (uint64_t)r->generation << 32 | of);
 }
 
 static bool same(const rcd_sessions *s, uint32_t at, const struct rcd_session_id *id)

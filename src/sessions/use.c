@@ -219,7 +219,10 @@ static rcd_status into_ring(rcd_sessions *s, struct rcd__record *r, struct rcd_e
         return rcd_fail(err, full ? RCD_ENOSPC : RCD_ENOMEM, "model '%s': no room for the ring",
                         s->model);
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){.next = r->extras, .row = r->row, .type = RCD__EXTRA_RING};
+    *x = (struct rcd__extra){.next = r->extras,
+                             .row = r->row,
+                             .type = RCD__EXTRA_RING,
+                             .tag = rcd__record_tag(r, r->row)};
     rcd__row_ref(s, r->row);
     __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);
     rcd__ring_keep(s, r, s->opts.ring);

@@ -123,7 +123,11 @@ class Serving:
 
     def __init__(self, net=LSTM, sessions=None, *options):
         self.net, self.models = net, Models(m=(net, sessions))
-        self.d = serve(self.models, *options)
+        try:
+            self.d = serve(self.models, *options)
+        except BaseException:
+            self.models.__exit__()
+            raise
         self.c = Client(self.d.port, "m")
 
     def __enter__(self):
