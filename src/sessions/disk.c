@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <lmdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,9 +106,11 @@ static int read_through(const char *path)
         size_t n = 0;
         for (; (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; n++) {
             struct rcd_session_id id;
+            MDB_val again;
             if (dbi == 1 &&
-                (!id_of(&key, &id) || !rcd__image_good(&id, value.mv_data, value.mv_size)))
-                return 1;
+                (!id_of(&key, &id) || !rcd__image_good(&id, value.mv_data, value.mv_size) ||
+                 mdb_get(txn, d.dbi, &key, &again) != 0))
+                return 1; /* a key can be seen by going along and not be found from above */
         }
         MDB_stat about = {.ms_entries = 0};
         if (rc != MDB_NOTFOUND ||
@@ -117,12 +120,21 @@ static int read_through(const char *path)
     return 0;
 }
 
+static void die(int number)
+{
+    (void)number;
+    _exit(1);
+}
+
 static bool sound(const char *path)
 {
+    static const int deaths[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE};
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        close(STDERR_FILENO);      /* what it says when it dies is ours to tell */
+        close(STDERR_FILENO); /* what it says when it dies is ours to tell */
+        for (size_t i = 0; i < RCD_COUNT(deaths); i++)
+            signal(deaths[i], die);
         _exit(read_through(path)); /* the child's end, not ours */
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
