@@ -15,6 +15,7 @@ import workload  # noqa: E402
 
 FEW, MANY = 1000, 1000000
 CONNECTIONS, ROUNDS, SECONDS, WARM = 64, 7, 1.2, 0.2
+WITHIN_S = 150  # what was disturbed is measured again up to then
 DURABLE = ("none", "process")
 STATE = networks.GRU.state_bytes
 
@@ -44,11 +45,16 @@ def fill(server, files):
             "file": server.memory("RssFile") + server.memory("RssShmem")}
 
 
-def compare(durable, files):
+def compare(durable, files, watch):
     models = programs.folder("sessions-models")
     networks.put(models, "gru", networks.GRU, sessions={"max_bytes": "2G", "durable": durable})
     shutil.rmtree(programs.OUT / "state", ignore_errors=True)
     servers, seen = {}, {FEW: [], MANY: []}
+
+    def measure(order, turn):
+        return {n: load(servers[n], files[n], "--started", "--seconds", SECONDS, "--warm", WARM, "--seed", turn + 2)
+                for n in order}
+
     try:
         for n in (FEW, MANY):
             options = ["--sessions-max-bytes", "4G"]
@@ -60,9 +66,8 @@ def compare(durable, files):
         memory = fill(servers[MANY], files)
         for turn in range(ROUNDS):
             programs.say(f"durable = {durable}, round {turn + 1} of {ROUNDS}")
-            for n in (FEW, MANY) if turn % 2 == 0 else (MANY, FEW):
-                seen[n].append(load(servers[n], files[n], "--started", "--seconds", SECONDS, "--warm", WARM,
-                                    "--seed", turn + 2))
+            for n, result in watch(measure, (FEW, MANY) if turn % 2 == 0 else (MANY, FEW), turn).items():
+                seen[n].append(result)
     finally:
         for server in servers.values():
             server.stop()
@@ -76,8 +81,8 @@ def compare(durable, files):
 
 def main():
     files = {n: write(n) for n in (FEW, MANY)}
-    machine = programs.Machine()
-    table = {durable: compare(durable, files) for durable in DURABLE}
+    watch = programs.Watch(WITHIN_S)
+    table = {durable: compare(durable, files, watch) for durable in DURABLE}
     print(f"steps of a GRU with 64 units, {CONNECTIONS} connections, a random session each; {MANY} sessions against "
           f"{FEW}, medians of {ROUNDS}")
     print(f"{'durable':8} {'ratio':>6} {'many/s':>8} {'few/s':>8} {'p99 us many':>12} {'few':>7} "
@@ -85,7 +90,7 @@ def main():
     for durable, x in table.items():
         print(f"{durable:8} {x['ratio']:6.2f} {x['many_per_s']:8.0f} {x['few_per_s']:8.0f} {x['many_p99_us']:12.0f} "
               f"{x['few_p99_us']:7.0f} {x['memory']['beside_state']:19.1f} {MANY / x['memory']['seconds']:8.0f}")
-    print(f"resident memory of a session beyond the {STATE} bytes of its state, from /proc/PID/status; " + machine.text())
+    print(f"resident memory of a session beyond the {STATE} bytes of its state, from /proc/PID/status; " + watch.text())
     (programs.OUT / "sessions.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
