@@ -48,9 +48,12 @@ const char *const *rcd_plan_warnings(const rcd_plan *p, size_t *ret_n);
 /** One request of a batch. The caller fills in[] and wanted[]; the run fills out[] and err. */
 struct rcd_infer {
     const struct rcd_tensor *in; /* [borrowed] one per plan input; RCD_NONE: left out */
-    struct rcd_tensor *out;      /* [caller's array] one per plan output; RCD_NONE at start */
-    const bool *wanted;          /* one per plan output; NULL: all */
-    struct rcd_error err;        /* code RCD_OK when out[] is good */
+    const struct rcd_bound
+        *bound;             /* [borrowed] inputs fixed by engine_bind.h, left out of in[]; NULL:
+                                      none. Outputs that it knows come borrowed from it */
+    struct rcd_tensor *out; /* [caller's array] one per plan output; RCD_NONE at start */
+    const bool *wanted;     /* one per plan output; NULL: all */
+    struct rcd_error err;   /* code RCD_OK when out[] is good */
 };
 
 /** What a thread needs to run plans: its pool and scratch. Threading: one thread at a time. */
@@ -58,9 +61,9 @@ typedef struct rcd_exec rcd_exec;
 RCD_MUST_CHECK rcd_exec *rcd_exec_new(size_t max_live_bytes, size_t max_idle_bytes);
 rcd_exec *rcd_exec_free(rcd_exec *x);
 
-/** Check one request's inputs against the plan (presence, dtype, rank, sizes, equal names):
+/** Check one request's inputs against the plan (presence, dtype, rank, sizes):
  * RCD_EINVAL naming input, expectation and what came. Threading: any thread. */
-RCD_MUST_CHECK rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_tensor *in,
+RCD_MUST_CHECK rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                                 struct rcd_error *err);
 
 /** Run n requests in lockstep. A request that fails has its err set and drops out, the others go

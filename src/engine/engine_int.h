@@ -8,6 +8,7 @@
 #pragma once
 #include "recurd/engine.h"
 
+struct rcd__making;
 struct rcd_check;
 struct rcd_call;
 struct rcd_node;
@@ -173,7 +174,9 @@ struct rcd_run {
     struct rcd_tensor *slots; /* [plan->n_slots][n] */
     struct rcd_infer *const *reqs;
     const volatile bool *cancel;
-    size_t n_failed; /* grows whenever a request fails */
+    size_t n_failed;                  /* grows whenever a request fails */
+    bool bound;                       /* some request has a binding */
+    const struct rcd__making *making; /* a binding is being made; else NULL */
 };
 
 /** What an operator sees: the node and the requests that are still alive. Position r runs over

@@ -1,5 +1,6 @@
 /* plan_io.c - inputs and outputs as clients see them, the pairing of states, and the check of one
  * request's inputs against them. */
+#include "bind_int.h"
 #include "plan_int.h"
 
 #include <string.h>
@@ -86,7 +87,7 @@ int rcd_plan_state_output(const rcd_plan *p, size_t input)
     return p->state_output[input];
 }
 
-static rcd_status check_one(const struct rcd_io *io, const struct rcd_tensor *t,
+rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
                             struct rcd_error *err)
 {
     if (t->dtype == RCD_NONE) {
@@ -110,11 +111,16 @@ static rcd_status check_one(const struct rcd_io *io, const struct rcd_tensor *t,
                     rcd_shape_text(want, sizeof want, io->rank, io->dims));
 }
 
-rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_tensor *in,
+rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                  struct rcd_error *err)
 {
     for (size_t i = 0; i < p->n_inputs; i++) {
-        rcd_status st = check_one(&p->inputs[i], &in[i], err);
+        rcd_status st = RCD_OK;
+        if (req->bound == NULL || !rcd_bound_fixes(req->bound, i))
+            st = rcd__check_input(&p->inputs[i], &req->in[i], err);
+        else if (req->in[i].dtype != RCD_NONE)
+            st = rcd_fail(err, RCD_EINVAL, "input '%s' is given by the graph already",
+                          p->inputs[i].name);
         if (st != RCD_OK)
             return st;
     }

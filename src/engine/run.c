@@ -3,7 +3,7 @@
  * The table of values is [slot][request]. Each node sees the requests that are still alive; one that
  * fails keeps its error, leaves the list, and its values are dropped at the end. Blocks go back to the
  * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
-#include "engine_int.h"
+#include "bind_int.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -165,9 +165,25 @@ static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
     }
     run->x->scratch.used = mark;
     for (size_t d = 0; d < node->n_drop; d++) {
+        if (run->making != NULL && run->making->keep[node->drop[d]])
+            continue;
         for (size_t r = 0; r < n; r++)
             rcd_tensor_drop(rcd__slot(run, node->drop[d], live[r]));
     }
+}
+
+/* The requests for which node i of the main body has not been run when their inputs were bound. */
+static const uint32_t *still_open(const struct rcd_run *run, size_t i, size_t n,
+                                  const uint32_t *live, uint32_t *some, size_t *ret_n)
+{
+    *ret_n = 0;
+    for (size_t r = 0; r < n; r++) {
+        const struct rcd_bound *b = run->reqs[live[r]]->bound;
+        bool skip = run->making != NULL ? !run->making->done[i] : b != NULL && b->done[i];
+        if (!skip)
+            some[(*ret_n)++] = live[r];
+    }
+    return some;
 }
 
 void rcd__run_body(struct rcd_run *run, const struct rcd_body *body, size_t n, const uint32_t *req)
@@ -179,13 +195,24 @@ void rcd__run_body(struct rcd_run *run, const struct rcd_body *body, size_t n, c
         return;
     }
     memcpy(live, req, n * sizeof *live);
+    uint32_t *some = NULL;
+    if (body == &run->plan->main && (run->bound || run->making != NULL)) {
+        some = scratch_take(run->x, n * sizeof *some);
+        if (some == NULL) {
+            fail_rest(run, n, req, RCD_ENOMEM, "no scratch memory for the list of requests");
+            return;
+        }
+    }
     size_t failed = run->n_failed;
     for (size_t i = 0; i < body->n_nodes && n > 0; i++) {
         if (run->cancel != NULL && *run->cancel) {
             fail_rest(run, n, live, RCD_ECANCELLED, "cancelled while running");
             break;
         }
-        run_node(run, &body->nodes[i], n, live);
+        size_t n_some = n;
+        const uint32_t *open = some != NULL ? still_open(run, i, n, live, some, &n_some) : live;
+        if (n_some > 0)
+            run_node(run, &body->nodes[i], n_some, open);
         if (run->n_failed != failed) {
             failed = run->n_failed;
             n = compact(run, n, live);
@@ -218,10 +245,13 @@ void rcd__body_done(struct rcd_run *run, const struct rcd_body *body, uint32_t r
 static int64_t named_size(const rcd_plan *p, const struct rcd_infer *req, const char *name)
 {
     for (size_t i = 0; name != NULL && i < p->n_inputs; i++) {
-        for (int d = 0; req->in[i].dtype != RCD_NONE && d < p->inputs[i].rank; d++) {
+        const struct rcd_tensor *in = &req->in[i];
+        if (req->bound != NULL && rcd_bound_fixes(req->bound, i))
+            in = &req->bound->in[i];
+        for (int d = 0; in->dtype != RCD_NONE && d < p->inputs[i].rank; d++) {
             const char *other = p->inputs[i].dim_names[d];
             if (other != NULL && strcmp(other, name) == 0)
-                return req->in[i].dims[d];
+                return in->dims[d];
         }
     }
     return 1;
@@ -243,7 +273,13 @@ static void bind_inputs(struct rcd_run *run)
 {
     const rcd_plan *p = run->plan;
     for (uint32_t r = 0; r < run->n; r++) {
+        const struct rcd_bound *b = run->reqs[r]->bound;
+        for (size_t s = 0; b != NULL && s < p->n_slots; s++)
+            *rcd__slot(run, (uint32_t)s, r) = b->values[s];
         for (size_t i = 0; i < p->n_inputs; i++) {
+            if ((b != NULL && rcd_bound_fixes(b, i)) ||
+                (run->making != NULL && run->reqs[r]->in[i].dtype == RCD_NONE))
+                continue;
             uint32_t slot = p->values[p->main.inputs[i]].slot;
             struct rcd_tensor *to = rcd__slot(run, slot, r);
             if (run->reqs[r]->in[i].dtype != RCD_NONE) {
@@ -273,32 +309,68 @@ static void hand_out(struct rcd_run *run)
         rcd_tensor_drop(&run->slots[s]);
 }
 
+/* The table of values and the list of all requests; false: no memory, and every request says so. */
+static bool set_up(struct rcd_run *run, uint32_t **ret_all)
+{
+    size_t cells = 0, bytes = 0;
+    if (!rcd_mul(run->plan->n_slots, run->n, &cells) || !rcd_mul(cells, sizeof *run->slots, &bytes))
+        bytes = SIZE_MAX;
+    for (size_t r = 0; r < run->n; r++) {
+        run->reqs[r]->err.code = RCD_OK;
+        run->bound = run->bound || run->reqs[r]->bound != NULL;
+    }
+    run->slots = scratch_take(run->x, bytes);
+    uint32_t *all = scratch_take(run->x, run->n * sizeof *all);
+    if (run->slots == NULL || all == NULL) {
+        for (size_t r = 0; r < run->n; r++)
+            rcd_fail(&run->reqs[r]->err, RCD_ENOMEM, "no memory for a batch of %zu requests",
+                     run->n);
+        return false;
+    }
+    for (uint32_t r = 0; r < run->n; r++)
+        all[r] = r;
+    memset(run->slots, 0, bytes);
+    bind_inputs(run);
+    *ret_all = all;
+    return true;
+}
+
+static void tear_down(rcd_exec *x)
+{
+    x->scratch.used = 0;
+    scratch_trim(x);
+}
+
 void rcd_exec_run(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
                   const volatile bool *cancel)
 {
     struct rcd_run run = {.x = x, .plan = p, .n = n, .reqs = reqs, .cancel = cancel};
-    size_t cells = 0, bytes = 0;
-    if (!rcd_mul(p->n_slots, n, &cells) || !rcd_mul(cells, sizeof *run.slots, &bytes))
-        bytes = SIZE_MAX;
-    for (size_t r = 0; r < n; r++)
-        reqs[r]->err.code = RCD_OK;
-    run.slots = scratch_take(x, bytes);
-    uint32_t *all = scratch_take(x, n * sizeof *all);
-    for (uint32_t r = 0; all != NULL && r < n; r++)
-        all[r] = r;
-    if (run.slots == NULL || all == NULL) {
-        for (size_t r = 0; r < n; r++)
-            rcd_fail(&reqs[r]->err, RCD_ENOMEM, "no memory for a batch of %zu requests", n);
-    } else {
-        memset(run.slots, 0, bytes);
-        bind_inputs(&run);
+    uint32_t *all = NULL;
+    if (set_up(&run, &all)) {
         if (run.n_failed > 0)
             n = compact(&run, n, all);
         rcd__run_body(&run, &p->main, n, all);
         hand_out(&run);
     }
-    x->scratch.used = 0;
-    scratch_trim(x);
+    tear_down(x);
+}
+
+rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
+                          const struct rcd__making *making, const volatile bool *cancel)
+{
+    struct rcd_infer *const reqs[] = {req};
+    struct rcd_run run = {
+        .x = x, .plan = p, .n = 1, .reqs = reqs, .cancel = cancel, .making = making};
+    uint32_t *all = NULL;
+    if (set_up(&run, &all)) {
+        rcd__run_body(&run, &p->main, 1, all);
+        if (req->err.code == RCD_OK)
+            req->err.code = making->take(making->bound, run.slots, making->keep, &req->err);
+        for (size_t s = 0; s < p->n_slots; s++)
+            rcd_tensor_drop(&run.slots[s]);
+    }
+    tear_down(x);
+    return req->err.code;
 }
 
 void rcd_infer_drop(struct rcd_infer *req, size_t n_outputs)

@@ -5,7 +5,7 @@
  * else is given whole. Outputs with a time axis are put together, of others the last piece's count.
  * Between pieces all memory is the heap's, because blocks never leave their worker; the outputs of the
  * last piece that need no putting together are handed on as they are. */
-#include "engine_int.h"
+#include "bind_int.h"
 #include "recurd/engine_steps.h"
 
 #include <string.h>
@@ -40,6 +40,8 @@ int64_t rcd_plan_steps(const rcd_plan *p, const struct rcd_infer *req)
     for (size_t i = 0; p->steps && i < p->n_inputs; i++) {
         int axis = p->time_in[i];
         const struct rcd_tensor *t = &req->in[i];
+        if (axis >= 0 && req->bound != NULL && rcd_bound_fixes(req->bound, i))
+            return 0; /* cannot be cut */
         if (axis < 0 || t->dtype == RCD_NONE)
             continue;
         if (axis >= t->rank || (steps != 0 && t->dims[axis] != steps))
@@ -76,7 +78,8 @@ rcd_status rcd_stepper_new(const rcd_plan *p, struct rcd_infer *whole, size_t ma
         if (p->state_output[i] >= 0)
             s->wanted[p->state_output[i]] = true;
     }
-    s->piece = (struct rcd_infer){.in = s->in, .out = s->out, .wanted = s->wanted};
+    s->piece =
+        (struct rcd_infer){.in = s->in, .bound = whole->bound, .out = s->out, .wanted = s->wanted};
     RCD_ASSERT(s->total > 0);
     *ret = s;
     return RCD_OK;

@@ -87,10 +87,10 @@ static rcd_status run_once(const rcd_plan *plan, rcd_exec *x, const struct rcd_w
         st = fill(&f, w, max_bytes, err);
     for (size_t i = 0; st == RCD_OK && w == NULL && i < f.n_in; i++)
         st = guess(&f, i, err);
+    struct rcd_infer req = {.in = f.in, .out = f.out};
     if (st == RCD_OK)
-        st = rcd_plan_check_inputs(plan, f.in, err);
+        st = rcd_plan_check_inputs(plan, &req, err);
     if (st == RCD_OK) {
-        struct rcd_infer req = {.in = f.in, .out = f.out};
         struct rcd_infer *const list[] = {&req};
         rcd_exec_run(x, plan, 1, list, NULL);
         st = req.err.code;

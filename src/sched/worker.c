@@ -24,7 +24,7 @@ static void prepare(rcd_queue *q, struct rcd_job *job, uint64_t picked)
     if (st == RCD_OK && job->ops->begin != NULL)
         st = job->ops->begin(job, &job->err);
     if (st == RCD_OK && !job->answered)
-        st = rcd_plan_check_inputs(q->plan, job->infer.in, &job->err);
+        st = rcd_plan_check_inputs(q->plan, &job->infer, &job->err);
     job->err.code = st;
     if (job->rows == 0)
         job->rows = 1;

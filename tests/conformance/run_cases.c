@@ -7,6 +7,7 @@
  * bits of each alone; every CPU level gives the bits of plain C. --list names the folders, one a line;
  * a line "NAME refused TEXT" expects the loader or engine to refuse the model with that text. */
 #include "recurd/engine.h"
+#include "recurd/engine_bind.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -187,7 +188,7 @@ static bool run_batch(struct test *t, rcd_exec *x, const rcd_plan *p, size_t fir
         reqs[i].wanted = NULL;
         list[i] = &reqs[i];
         struct rcd_error err;
-        if (rcd_plan_check_inputs(p, reqs[i].in, &err) != RCD_OK) {
+        if (rcd_plan_check_inputs(p, &reqs[i], &err) != RCD_OK) {
             snprintf(t->why, sizeof t->why, "%s", err.text);
             return false;
         }
@@ -245,6 +246,70 @@ static bool run_level(struct test *t, const rcd_plan *p, struct rcd_tensor (*ref
     return ok;
 }
 
+/* Some inputs of set s fixed, run beside a request that has nothing fixed: the bits of both stay. */
+static bool run_fixed(struct test *t, rcd_exec *x, rcd_plan *p, struct rcd_tensor (*ref)[MAX_IO],
+                      size_t s, uint64_t fixed)
+{
+    size_t n_in = 0, n_out = 0;
+    (void)rcd_plan_inputs(p, &n_in);
+    (void)rcd_plan_outputs(p, &n_out);
+    static struct rcd_tensor given[MAX_IO], open[MAX_IO], out[2][MAX_IO];
+    for (size_t i = 0; i < n_in; i++) {
+        bool fix = (fixed >> i & 1) != 0;
+        given[i] = fix ? t->sets[s].in[i] : (struct rcd_tensor){.dtype = RCD_NONE};
+        open[i] = fix ? (struct rcd_tensor){.dtype = RCD_NONE} : t->sets[s].in[i];
+        if (fix && given[i].dtype == RCD_BYTES)
+            return true;
+    }
+    memset(out, 0, sizeof out);
+    rcd_bound *b = NULL;
+    struct rcd_error err;
+    if (rcd_bound_new(x, p, given, NULL, &b, &err) != RCD_OK) {
+        snprintf(t->why, sizeof t->why, "inputs %llx fixed: %s", (unsigned long long)fixed,
+                 err.text);
+        return false;
+    }
+    struct rcd_infer reqs[2] = {{.in = t->sets[0].in, .out = out[0]},
+                                {.in = open, .out = out[1], .bound = b}};
+    struct rcd_infer *const list[] = {&reqs[0], &reqs[1]};
+    bool ok = rcd_plan_check_inputs(p, &reqs[1], &err) == RCD_OK;
+    if (ok)
+        rcd_exec_run(x, p, 2, list, NULL);
+    for (int r = 0; ok && r < 2; r++) {
+        ok = reqs[r].err.code == RCD_OK;
+        for (size_t o = 0; ok && o < n_out; o++) {
+            const struct rcd_tensor *known = rcd_bound_output(b, o), *want = &ref[r ? s : 0][o];
+            ok = out[r][o].dtype == RCD_BYTES ||
+                 (equal_bytes(&out[r][o], want) &&
+                  (r == 0 || known == NULL || equal_bytes(known, want)));
+        }
+    }
+    if (!ok)
+        snprintf(t->why, sizeof t->why, "set %zu, inputs %llx fixed: other bits or %s", s,
+                 (unsigned long long)fixed, reqs[1].err.code != RCD_OK ? reqs[1].err.text : "-");
+    rcd_infer_drop(&reqs[0], n_out);
+    rcd_infer_drop(&reqs[1], n_out);
+    rcd_bound_unref(b);
+    return ok;
+}
+
+static bool run_all_fixed(struct test *t, rcd_plan *p, struct rcd_tensor (*ref)[MAX_IO])
+{
+    size_t n_in = 0;
+    (void)rcd_plan_inputs(p, &n_in);
+    uint64_t all = (UINT64_C(1) << n_in) - 1;
+    rcd_exec *x = rcd_exec_new(run_bytes, run_bytes / 8);
+    bool ok = x != NULL;
+    for (size_t s = 0; ok && s < t->n_sets; s++) {
+        ok = run_fixed(t, x, p, ref, s, all);
+        for (size_t i = 0; ok && i < n_in; i++)
+            ok = run_fixed(t, x, p, ref, s, UINT64_C(1) << i) &&
+                 run_fixed(t, x, p, ref, s, all & ~(UINT64_C(1) << i));
+    }
+    rcd_exec_free(x);
+    return ok;
+}
+
 static rcd_status load_plan(const char *dir, rcd_cpu_level level, rcd_plan **ret,
                             struct rcd_error *err)
 {
@@ -280,6 +345,7 @@ static bool run_test(struct test *t, const char *refused)
         }
         ok = first ? load_sets(t, p) : true;
         ok = ok && run_level(t, p, ref, first);
+        ok = ok && (!first || run_all_fixed(t, p, ref));
         if (!ok && !first) {
             size_t n = strlen(t->why);
             snprintf(t->why + n, sizeof t->why - n, " [level %s]",

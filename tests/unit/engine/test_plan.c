@@ -88,7 +88,8 @@ Test(engine_plan, a_state_that_is_left_out_is_zero_of_the_request_s_batch)
     memset(outs, 0, sizeof outs);
     cr_assert(rcd_tensor_shape(&ins[0], RCD_F32, 2, dims));
     ins[0].data = x;
-    cr_assert(rcd_plan_check_inputs(p, ins, &err) == RCD_OK, "%s", err.text);
+    cr_assert(rcd_plan_check_inputs(p, &(struct rcd_infer){.in = ins}, &err) == RCD_OK, "%s",
+              err.text);
     struct rcd_infer req = {.in = ins, .out = outs};
     struct rcd_infer *reqs[1] = {&req};
     rcd_exec *exec = rcd_exec_new(1 << 20, 1 << 20);

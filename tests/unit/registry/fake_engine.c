@@ -161,9 +161,10 @@ const char *const *rcd_plan_warnings(const rcd_plan *p, size_t *ret_n)
     return text;
 }
 
-rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_tensor *in,
+rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                  struct rcd_error *err)
 {
+    const struct rcd_tensor *in = req->in;
     for (size_t i = 0; i < 2; i++) {
         if (in[i].dtype == RCD_NONE && !p->inputs[i].optional)
             return rcd_fail(err, RCD_EINVAL, "input '%s' is missing", p->inputs[i].name);

@@ -89,11 +89,11 @@ const struct rcd_io *rcd_plan_outputs(const rcd_plan *p, size_t *ret_n)
     return &io;
 }
 
-rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_tensor *in,
+rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                  struct rcd_error *err)
 {
     (void)p;
-    if (in[0].dtype != RCD_I32)
+    if (req->in[0].dtype != RCD_I32)
         return rcd_fail(err, RCD_EINVAL, "input 'x' is not INT32");
     return RCD_OK;
 }

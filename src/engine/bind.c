@@ -1,0 +1,222 @@
+/* bind.c - a plan with some inputs fixed: run once what depends on them alone, keep what the rest of
+ * the plan reads and the outputs that are known already.
+ *
+ * A later run finds the kept values in its slots, borrowed, and passes over the nodes that are done
+ * (run.c). So nothing else in the engine knows of bindings, and a batch may mix requests with
+ * different ones. */
+#include "bind_int.h"
+
+#include <string.h>
+
+/* ---- what is fixed ------------------------------------------------------------------------ */
+
+struct marks {
+    const rcd_plan *p;
+    bool *fixed; /* per value */
+    bool *keep;  /* per slot: read by a node that is not done, or an output */
+};
+
+static bool body_fixed(const struct marks *m, const struct rcd_body *body);
+
+/* Values made inside a body count as fixed while the body is looked at; if a node there is open, so is
+ * the node that holds the body. */
+static bool node_fixed(const struct marks *m, const struct rcd_node *node)
+{
+    for (size_t i = 0; i < node->n_in; i++) {
+        rcd_value_id id = node->in[i];
+        if (id != RCD_NO_VALUE && m->p->values[id].constant == NULL && !m->fixed[id])
+            return false;
+    }
+    for (size_t b = 0; b < node->n_bodies; b++) {
+        if (!body_fixed(m, &node->bodies[b]))
+            return false;
+    }
+    for (size_t o = 0; o < node->n_out; o++) {
+        if (node->out[o] != RCD_NO_VALUE)
+            m->fixed[node->out[o]] = true;
+    }
+    return true;
+}
+
+static bool body_fixed(const struct marks *m, const struct rcd_body *body)
+{
+    for (size_t i = 0; i < body->n_nodes; i++) {
+        if (!node_fixed(m, &body->nodes[i]))
+            return false;
+    }
+    for (size_t i = 0; i < body->n_outputs; i++) {
+        rcd_value_id id = body->outputs[i];
+        if (m->p->values[id].constant == NULL && !m->fixed[id])
+            return false;
+    }
+    return true;
+}
+
+static void keep_value(const struct marks *m, rcd_value_id id)
+{
+    if (id != RCD_NO_VALUE && m->p->values[id].constant == NULL && m->fixed[id])
+        m->keep[m->p->values[id].slot] = true;
+}
+
+static void keep_reads(const struct marks *m, const struct rcd_node *node)
+{
+    for (size_t i = 0; i < node->n_in; i++)
+        keep_value(m, node->in[i]);
+    for (size_t b = 0; b < node->n_bodies; b++) {
+        const struct rcd_body *body = &node->bodies[b];
+        for (size_t i = 0; i < body->n_nodes; i++)
+            keep_reads(m, &body->nodes[i]);
+        for (size_t i = 0; i < body->n_outputs; i++)
+            keep_value(m, body->outputs[i]);
+    }
+}
+
+static void mark(const struct marks *m, bool *done)
+{
+    const rcd_plan *p = m->p;
+    for (size_t i = 0; i < p->main.n_nodes; i++)
+        done[i] = node_fixed(m, &p->main.nodes[i]);
+    for (size_t i = 0; i < p->main.n_nodes; i++) {
+        if (!done[i])
+            keep_reads(m, &p->main.nodes[i]);
+    }
+    for (size_t i = 0; i < p->main.n_outputs; i++)
+        keep_value(m, p->main.outputs[i]);
+}
+
+/* ---- making it ---------------------------------------------------------------------------- */
+
+static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
+{
+    size_t bytes = sizeof(rcd_bound) + (p->n_inputs + p->n_slots) * sizeof(struct rcd_tensor) +
+                   p->main.n_nodes;
+    rcd_bound *b = rcd_calloc(1, bytes);
+    if (b == NULL)
+        return NULL;
+    b->refs = 1;
+    b->plan = rcd_plan_ref(p);
+    b->bytes = bytes;
+    b->in = (struct rcd_tensor *)(void *)(b + 1);
+    b->values = b->in + p->n_inputs;
+    b->done = (bool *)(void *)(b->values + p->n_slots);
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        b->in[i] = in[i];
+        b->in[i].block = NULL;
+        b->in[i].data = NULL; /* only the shape is kept */
+    }
+    return b;
+}
+
+/* The kept values move from the worker's blocks into one piece of memory of the binding's own. */
+static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
+                              struct rcd_error *err)
+{
+    size_t total = 0;
+    for (size_t s = 0; s < b->plan->n_slots; s++) {
+        if (!keep[s] || slots[s].dtype == RCD_NONE)
+            continue;
+        size_t bytes = slots[s].n * rcd_dtype_size(slots[s].dtype);
+        total += (bytes + RCD_ALIGN - 1) & ~(size_t)(RCD_ALIGN - 1);
+    }
+    b->data = rcd_alloc_aligned(total);
+    if (b->data == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory to keep %zu bytes of results", total);
+    char *to = b->data;
+    for (size_t s = 0; s < b->plan->n_slots; s++) {
+        if (!keep[s] || slots[s].dtype == RCD_NONE)
+            continue;
+        size_t bytes = slots[s].n * rcd_dtype_size(slots[s].dtype);
+        if (bytes > 0)
+            memcpy(to, slots[s].data, bytes);
+        b->values[s] = slots[s];
+        b->values[s].block = NULL;
+        b->values[s].data = to;
+        to += (bytes + RCD_ALIGN - 1) & ~(size_t)(RCD_ALIGN - 1);
+    }
+    b->bytes += total;
+    return RCD_OK;
+}
+
+rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
+                         const volatile bool *cancel, rcd_bound **ret, struct rcd_error *err)
+{
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        rcd_status st =
+            in[i].dtype != RCD_NONE ? rcd__check_input(&p->inputs[i], &in[i], err) : RCD_OK;
+        if (st != RCD_OK)
+            return st;
+        if (in[i].dtype == RCD_BYTES) /* its texts would have to be kept, too */
+            return rcd_fail(err, RCD_EUNSUPPORTED, "input '%s': a BYTES input cannot be fixed",
+                            p->inputs[i].name);
+    }
+    rcd_bound *b = bound_new(p, in);
+    struct marks m = {.p = p,
+                      .fixed = rcd_calloc(p->n_values, sizeof *m.fixed),
+                      .keep = rcd_calloc(p->n_slots, sizeof *m.keep)};
+    rcd_status st = RCD_ENOMEM;
+    if (b == NULL || m.fixed == NULL || m.keep == NULL) {
+        rcd_fail(err, RCD_ENOMEM, "no memory to fix inputs of a plan of %zu values", p->n_values);
+    } else {
+        for (size_t i = 0; i < p->n_inputs; i++)
+            m.fixed[p->main.inputs[i]] = in[i].dtype != RCD_NONE;
+        mark(&m, b->done);
+        struct rcd_infer req = {.in = in, .err = {.code = RCD_OK}};
+        struct rcd__making making = {
+            .done = b->done, .keep = m.keep, .bound = b, .take = take_values};
+        st = rcd__exec_bind(x, p, &req, &making, cancel);
+        if (st != RCD_OK)
+            *err = req.err;
+    }
+    rcd_free(m.fixed);
+    rcd_free(m.keep);
+    if (st == RCD_OK)
+        *ret = b;
+    else
+        rcd_bound_unref(b);
+    return st;
+}
+
+rcd_status rcd_bound_update(rcd_exec *x, const rcd_bound *old, const struct rcd_tensor *in,
+                            const struct rcd_input_delta *deltas, const volatile bool *cancel,
+                            rcd_bound **ret, struct rcd_error *err)
+{
+    (void)deltas;
+    return rcd_bound_new(x, old->plan, in, cancel, ret, err);
+}
+
+/* ---- use ----------------------------------------------------------------------------------- */
+
+rcd_bound *rcd_bound_ref(rcd_bound *b)
+{
+    __atomic_add_fetch(&b->refs, 1, __ATOMIC_RELAXED); /* the caller holds one already */
+    return b;
+}
+
+rcd_bound *rcd_bound_unref(rcd_bound *b)
+{
+    /* acq_rel: the last holder must see all others' use before it frees */
+    if (b != NULL && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        rcd_plan_unref(b->plan);
+        rcd_free(b->data);
+        rcd_free(b);
+    }
+    return NULL;
+}
+
+size_t rcd_bound_bytes(const rcd_bound *b)
+{
+    return b->bytes;
+}
+
+bool rcd_bound_fixes(const rcd_bound *b, size_t i)
+{
+    return b->in[i].dtype != RCD_NONE;
+}
+
+const struct rcd_tensor *rcd_bound_output(const rcd_bound *b, size_t o)
+{
+    const struct rcd_plan_value *v = &b->plan->values[b->plan->main.outputs[o]];
+    if (v->constant != NULL)
+        return v->constant;
+    return b->values[v->slot].dtype != RCD_NONE ? &b->values[v->slot] : NULL;
+}

@@ -1,0 +1,31 @@
+/* bind_int.h - a binding as the run sees it. */
+#pragma once
+#include "engine_int.h"
+#include "recurd/engine_bind.h"
+
+struct rcd_bound {
+    unsigned refs; /* atomic */
+    rcd_plan *plan;
+    size_t bytes;
+    struct rcd_tensor *in;     /* per input: shape of a fixed one (no data), RCD_NONE: open */
+    struct rcd_tensor *values; /* per slot: kept value, RCD_NONE: none */
+    bool *done;                /* per node of the main body */
+    void *data;                /* of the values */
+};
+
+/** While a binding is made: the run does the nodes that are to be done, and hands over. */
+struct rcd__making {
+    const bool *done; /* per node of the main body: run it */
+    const bool *keep; /* per slot: do not drop it */
+    rcd_bound *bound;
+    rcd_status (*take)(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
+                       struct rcd_error *err);
+};
+
+/** Run for one request the nodes that `making` names (run.c). The error is in req->err, too. */
+RCD_MUST_CHECK rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
+                                         const struct rcd__making *making,
+                                         const volatile bool *cancel);
+/** One input against its description (plan_io.c): RCD_EINVAL. */
+RCD_MUST_CHECK rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
+                                           struct rcd_error *err);
