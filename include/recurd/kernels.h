@@ -146,6 +146,25 @@ struct rcd_rnn_step {
     float alpha, beta;
 };
 
+typedef enum rcd_spmm_reduce { RCD_SPMM_SUM, RCD_SPMM_MAX, RCD_SPMM_MIN } rcd_spmm_reduce;
+
+/** Sparse times dense by rows: y[i][g][c] = chain over the edges e in [ptr[i], ptr[i+1]), in order, of
+ * w[edge[e]][g] * x[col[e]][g][c]. The chain starts from 0, or from y itself when `accumulate`.
+ * Max and min: of the products; a NaN is taken, and stays. */
+struct rcd_spmm {
+    size_t row_begin, row_end; /* rows of y to do */
+    const int32_t *ptr;        /* i32[rows + 1] */
+    const int32_t *col;        /* i32[edges]: rows of x */
+    const int32_t *edge;       /* i32[edges]: rows of w; may be NULL without w */
+    const float *w;            /* f32[edges][groups], or NULL: 1 */
+    size_t groups, chan;
+    const float *x; /* f32[x_rows][groups][chan] */
+    size_t x_rows;
+    float *y; /* f32[rows][groups][chan] */
+    bool accumulate;
+    rcd_spmm_reduce how;
+};
+
 /** The kernels of one CPU level. */
 struct rcd_kernels {
     rcd_cpu_level level;
@@ -167,6 +186,7 @@ struct rcd_kernels {
                        float *y, float *mean, float *inv_std);
     /** y += a * x with one fma per element. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
+    void (*spmm)(const struct rcd_spmm *s);
 };
 
 /** Best level of this machine, at most `limit`. Threading: any thread. */

@@ -153,6 +153,8 @@ rcd_status rcd_plan_new(rcd_onnx_model **model, const struct rcd_plan_opts *opts
         st = rcd__plan_body(p, &p->model->graph, &p->main, err);
     p->fold_exec = rcd_exec_free(p->fold_exec);
     if (st == RCD_OK)
+        st = rcd__plan_rewrite(p, err);
+    if (st == RCD_OK)
         st = rcd__plan_lifetimes(p, err);
     if (st == RCD_OK)
         st = rcd__plan_io(p, opts, err);

@@ -8,6 +8,8 @@ RCD_MUST_CHECK rcd_status rcd__plan_body(rcd_plan *p, const struct rcd_onnx_grap
 /** Run a node whose inputs are all known; its outputs become constants of the plan (fold.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_fold(rcd_plan *p, const struct rcd_node *node,
                                          struct rcd_error *err);
+/** Simplify and fuse (rewrite.c). */
+RCD_MUST_CHECK rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err);
 /** Remove nodes that nobody reads, give slots, note last readers (lifetimes.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_lifetimes(rcd_plan *p, struct rcd_error *err);
 /** Find the time axes (steps_proof.c). */

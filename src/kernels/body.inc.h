@@ -62,6 +62,7 @@ INLINE vf v_abs(vf x)
 #include "functions.inc.h"
 #include "product.inc.h"
 #include "rows.inc.h"
+#include "sparse.inc.h"
 #include "steps.inc.h"
 
 static const struct rcd_kernels kernels = {
@@ -77,4 +78,5 @@ static const struct rcd_kernels kernels = {
     .softmax = softmax,
     .layer_norm = layer_norm,
     .axpy = axpy,
+    .spmm = spmm,
 };

@@ -1,6 +1,6 @@
 /* run_cases.c - runs ONNX test folders (model.onnx, test_data_set_N/{input,output}_M.pb) on the engine.
  *
- *   run_cases [--list FILE] [--tolerance T] ROOT [NAME...]
+ *   run_cases [--list FILE] [--tolerance T] [--plans yes] ROOT [NAME...]
  *
  * For every folder: the expected outputs within the tolerance, which is relative to the largest absolute
  * value of the output (absolute where that is below 1); all data sets of a model in ONE batch give the
@@ -8,6 +8,7 @@
  * a line "NAME refused TEXT" expects the loader or engine to refuse the model with that text. */
 #include "recurd/engine.h"
 #include "recurd/engine_bind.h"
+#include "recurd/engine_report.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -361,7 +362,22 @@ static bool run_test(struct test *t, const char *refused)
     return ok;
 }
 
+static void print_plan(const char *dir)
+{
+    rcd_plan *p = NULL;
+    struct rcd_error err;
+    struct rcd_buf text;
+    rcd_buf_init(&text, run_bytes);
+    if (load_plan(dir, RCD_CPU_C, &p, &err) != RCD_OK)
+        printf("%s: %s\n", dir, err.text);
+    else if (rcd_plan_report(p, &text) == RCD_OK)
+        printf("%s: %.*s", dir, (int)text.len, text.data);
+    rcd_buf_done(&text);
+    rcd_plan_unref(p);
+}
+
 static size_t passed, failed;
+static bool show_plans;
 
 static void run_named(const char *root, const char *line, double tolerance)
 {
@@ -384,6 +400,8 @@ static void run_named(const char *root, const char *line, double tolerance)
     t.tolerance = tolerance;
     snprintf(t.dir, sizeof t.dir, "%s/%s", root, name);
     rcd_arena_init(&t.arena, run_bytes);
+    if (show_plans)
+        print_plan(t.dir);
     if (run_test(&t, refused)) {
         passed++;
     } else {
@@ -403,6 +421,8 @@ int main(int argc, char **argv)
             list = argv[at + 1];
         else if (strcmp(argv[at], "--tolerance") == 0)
             tolerance = strtod(argv[at + 1], NULL);
+        else if (strcmp(argv[at], "--plans") == 0)
+            show_plans = strcmp(argv[at + 1], "yes") == 0;
     }
     if (at >= argc) {
         fprintf(stderr, "usage: run_cases [--list FILE] [--tolerance T] ROOT [NAME...]\n");

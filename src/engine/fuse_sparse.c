@@ -1,0 +1,311 @@
+/* fuse_sparse.c - Gather, times a factor per edge, scattered with a sum: one sparse product.
+ *
+ * What exporters of graph layers write (shapes by symbols.h):
+ *
+ *   m   = Gather(x, src)                       [E, ...]  rows of the nodes where edges start
+ *   u   = Mul(m, w)                            w [E, 1] or one factor per group of channels
+ *   i   = Expand(Reshape(dst, [-1, 1]), ...)   the row where each edge ends, for every channel
+ *   y   = ScatterElements(zeros, i, u, axis 0, reduction add | max | min)
+ *
+ * becomes Csr(dst) and CsrCols(src), once for all layers that use the same edges, and Spmm. Without a Gather the
+ * updates themselves are the rows (degrees, sums of attention). A pattern that cannot be proved from
+ * sizes stays as the file says. */
+#include "ops/sparse.h"
+#include "rewrite.h"
+
+#include <string.h>
+
+struct match {
+    rcd_value_id dst, src, x, w, shape, start;
+    rcd_spmm_reduce how;
+};
+
+/* What one Csr or CsrCols made, for the layers that come later. */
+struct made {
+    const struct rcd_op *op;
+    rcd_value_id from[2];
+    const rcd_value_id *out;
+};
+
+struct fuse {
+    struct rcd__rewrite *w;
+    struct rcd_node *nodes;
+    size_t n;
+    struct made *made;
+    size_t n_made;
+};
+
+static const struct rcd__fact *fact(const struct rcd__rewrite *w, rcd_value_id id)
+{
+    return &w->sym.facts[id];
+}
+
+static bool is_one(const struct rcd__rewrite *w, rcd__term t)
+{
+    return rcd__term_is(&w->sym, t, 1);
+}
+
+/* [E, 1, ..., 1] with the given E */
+static bool is_column(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges)
+{
+    const struct rcd__fact *f = fact(w, id);
+    bool is = f->rank >= 1 && rcd__term_equal(f->dims[0], edges);
+    for (int d = 1; is && d < f->rank; d++)
+        is = is_one(w, f->dims[d]);
+    return is;
+}
+
+/* The int[E] from which the indices of a scatter were spread over the channels. */
+static bool index_base(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
+                       rcd_value_id *ret)
+{
+    for (int hops = 0; hops < 8; hops++) {
+        const struct rcd__fact *f = fact(w, id);
+        if (f->rank == 1 && rcd__term_equal(f->dims[0], edges)) {
+            *ret = id;
+            return true;
+        }
+        const struct rcd_node *n = rcd__maker(w, id);
+        static const char *const moves[] = {"Expand", "Reshape", "Unsqueeze", "Tile"};
+        bool move = false;
+        for (size_t i = 0; n != NULL && i < RCD_COUNT(moves); i++)
+            move = move || rcd__made_by(w, id, moves[i]) != NULL;
+        if (!move || !is_column(w, n->in[0], edges))
+            return false;
+        const struct rcd__fact *from = fact(w, n->in[0]);
+        bool spread = strcmp(n->op->name, "Expand") == 0 || strcmp(n->op->name, "Tile") == 0;
+        if (spread && from->rank != f->rank)
+            return false;
+        id = n->in[0];
+    }
+    return false;
+}
+
+static bool all_zero(const struct rcd_tensor *t)
+{
+    if (t->dtype != RCD_F32)
+        return false;
+    for (size_t i = 0; i < t->n; i++) {
+        float v = ((const float *)t->data)[i];
+        if (v != 0 || __builtin_signbit(v))
+            return false;
+    }
+    return true;
+}
+
+/* Zeros of a shape that is a value: that shape. */
+static bool zeros_of_shape(const struct rcd__rewrite *w, rcd_value_id id, rcd_value_id *ret_shape)
+{
+    const struct rcd_node *n = rcd__made_by(w, id, "ConstantOfShape");
+    if (n != NULL) {
+        const struct rcd_attr *v = rcd_onnx_attr(n->src, "value");
+        *ret_shape = n->in[0];
+        return v == NULL || (v->type == RCD_ATTR_TENSOR && all_zero(v->t));
+    }
+    n = rcd__made_by(w, id, "Expand");
+    if (n == NULL)
+        return false;
+    const struct rcd_tensor *c = w->p->values[n->in[0]].constant;
+    *ret_shape = n->in[1];
+    return c != NULL && c->n == 1 && all_zero(c) && fact(w, n->in[1])->n_val >= c->rank;
+}
+
+/* Gather along the first axis by an int[E]. */
+static bool rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
+                    rcd_value_id *ret_x, rcd_value_id *ret_src)
+{
+    const struct rcd_node *n = rcd__made_by(w, id, "Gather");
+    if (n == NULL)
+        return false;
+    const struct rcd_attr *a = rcd_onnx_attr(n->src, "axis");
+    const struct rcd__fact *x = fact(w, n->in[0]), *i = fact(w, n->in[1]);
+    int64_t axis = a != NULL ? a->i : 0;
+    if (x->rank < 1 || (axis != 0 && axis != -x->rank) || i->rank != 1 ||
+        !rcd__term_equal(i->dims[0], edges))
+        return false;
+    *ret_x = n->in[0];
+    *ret_src = n->in[1];
+    return true;
+}
+
+/* One factor per edge and group: the leading sizes of the updates, then ones. */
+static bool is_factor(const struct rcd__rewrite *w, rcd_value_id id, const struct rcd__fact *u)
+{
+    const struct rcd__fact *f = fact(w, id);
+    if (f->rank != u->rank || !rcd__term_equal(f->dims[0], u->dims[0]))
+        return false;
+    int d = 1;
+    while (d < f->rank && rcd__term_equal(f->dims[d], u->dims[d]) && !is_one(w, f->dims[d]))
+        d++;
+    while (d < f->rank && is_one(w, f->dims[d]))
+        d++;
+    return d == f->rank;
+}
+
+static bool match_updates(const struct rcd__rewrite *w, rcd_value_id u, struct match *m)
+{
+    const struct rcd__fact *f = fact(w, u);
+    m->x = u;
+    m->src = m->w = RCD_NO_VALUE;
+    if (rows_of(w, u, f->dims[0], &m->x, &m->src))
+        return true;
+    const struct rcd_node *mul = rcd__made_by(w, u, "Mul");
+    for (size_t i = 0; mul != NULL && i < 2; i++) {
+        rcd_value_id x = 0, src = 0;
+        if (!rows_of(w, mul->in[i], f->dims[0], &x, &src) ||
+            !rcd__same_shape(&w->sym, mul->in[i], u) || !is_factor(w, mul->in[1 - i], f))
+            continue;
+        m->x = x;
+        m->src = src;
+        m->w = mul->in[1 - i];
+        break;
+    }
+    return true;
+}
+
+static bool match_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret)
+{
+    const struct rcd_attr *a = rcd_onnx_attr(n->src, "reduction");
+    static const char *const names[] = {"add", "max", "min"};
+    static const rcd_spmm_reduce how[] = {RCD_SPMM_SUM, RCD_SPMM_MAX, RCD_SPMM_MIN};
+    for (size_t i = 0; a != NULL && a->type == RCD_ATTR_STRING && i < RCD_COUNT(names); i++) {
+        if (strcmp(a->s.ptr, names[i]) == 0) {
+            *ret = how[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool match_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct match *m)
+{
+    bool elements = n->op->domain == NULL && strcmp(n->op->name, "ScatterElements") == 0;
+    bool nd = n->op->domain == NULL && strcmp(n->op->name, "ScatterND") == 0;
+    if ((!elements && !nd) || w->p->values[n->in[0]].dtype != RCD_F32 ||
+        !match_reduction(n, &m->how))
+        return false;
+    const struct rcd__fact *data = fact(w, n->in[0]), *u = fact(w, n->in[2]);
+    const struct rcd__fact *idx = fact(w, n->in[1]);
+    const struct rcd_attr *axis = rcd_onnx_attr(n->src, "axis");
+    if (data->rank < 1 || u->rank != data->rank || u->dims[0] == RCD__NO_TERM ||
+        (elements && axis != NULL && axis->i != 0 && axis->i != -data->rank))
+        return false;
+    for (int d = 1; d < data->rank; d++) {
+        if (!rcd__term_equal(data->dims[d], u->dims[d]))
+            return false;
+    }
+    if (elements ? !rcd__same_shape(&w->sym, n->in[1], n->in[2])
+                 : idx->rank != 2 || !is_column(w, n->in[1], u->dims[0]))
+        return false;
+    if (!index_base(w, n->in[1], u->dims[0], &m->dst))
+        return false;
+    m->start = m->shape = RCD_NO_VALUE;
+    if (!zeros_of_shape(w, n->in[0], &m->shape)) {
+        m->shape = RCD_NO_VALUE;
+        m->start = n->in[0];
+    }
+    return match_updates(w, n->in[2], m);
+}
+
+/* ---- putting it in --------------------------------------------------------------------------- */
+
+static rcd_value_id *ids(const struct fuse *f, size_t n)
+{
+    rcd_value_id *v = rcd_arena_calloc(&f->w->p->arena, n, sizeof *v);
+    for (size_t i = 0; v != NULL && i < n; i++)
+        v[i] = RCD_NO_VALUE;
+    return v;
+}
+
+/* Outputs of a Csr or CsrCols over these inputs: one that is there, or a new node. NULL: no memory. */
+static const rcd_value_id *make(struct fuse *f, const struct rcd_op *op, rcd_value_id a,
+                                rcd_value_id b, const struct rcd_onnx_node *src)
+{
+    const bool csr = op == &rcd__op_csr;
+    for (size_t i = 0; i < f->n_made; i++) {
+        if (f->made[i].op == op && f->made[i].from[0] == a && f->made[i].from[1] == b)
+            return f->made[i].out;
+    }
+    const size_t n_out = csr ? RCD__CSR_OUTS : RCD__COLS_OUTS;
+    rcd_value_id *in = ids(f, 2), *out = ids(f, n_out);
+    if (in == NULL || out == NULL)
+        return NULL;
+    in[0] = a;
+    in[1] = b;
+    for (size_t i = 0; i < n_out; i++)
+        out[i] = rcd__new_value(f->w, i + 1 == n_out ? RCD_I64 : RCD_I32);
+    f->nodes[f->n++] = (struct rcd_node){
+        .op = op, .src = src, .n_in = csr ? 1 : 2, .n_out = n_out, .in = in, .out = out};
+    f->made[f->n_made++] = (struct made){op, {a, b}, out};
+    return out;
+}
+
+static bool put_spmm(struct fuse *f, const struct match *m, const struct rcd_node *scatter)
+{
+    struct rcd__spmm_state *state = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *state);
+    rcd_value_id *in = ids(f, RCD__SPMM_INS);
+    const rcd_value_id *csr = make(f, &rcd__op_csr, m->dst, RCD_NO_VALUE, scatter->src);
+    if (state == NULL || in == NULL || csr == NULL)
+        return false;
+    if (m->src != RCD_NO_VALUE) {
+        const rcd_value_id *cols =
+            make(f, &rcd__op_csr_cols, csr[RCD__CSR_EDGE], m->src, scatter->src);
+        if (cols == NULL)
+            return false;
+        in[RCD__SPMM_COL] = cols[RCD__COLS_COL];
+        in[RCD__SPMM_SRC_RANGE] = cols[RCD__COLS_RANGE];
+    }
+    state->how = m->how;
+    in[RCD__SPMM_PTR] = csr[RCD__CSR_PTR];
+    in[RCD__SPMM_EDGE] = csr[RCD__CSR_EDGE];
+    in[RCD__SPMM_DST_RANGE] = csr[RCD__CSR_RANGE];
+    in[RCD__SPMM_X] = m->x;
+    in[RCD__SPMM_W] = m->w;
+    in[RCD__SPMM_SHAPE] = m->shape;
+    in[RCD__SPMM_START] = m->start;
+    in[RCD__SPMM_DST] = m->dst;
+    in[RCD__SPMM_SRC] = m->src;
+    f->nodes[f->n++] = (struct rcd_node){.op = &rcd__op_spmm,
+                                         .src = scatter->src,
+                                         .n_in = RCD__SPMM_INS,
+                                         .n_out = scatter->n_out,
+                                         .in = in,
+                                         .out = scatter->out,
+                                         .state = state};
+    return true;
+}
+
+enum { NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS };
+
+size_t rcd__fused_values(const struct rcd__rewrite *w)
+{
+    size_t n = 0;
+    struct match m;
+    for (size_t i = 0; i < w->p->main.n_nodes; i++)
+        n += match_scatter(w, &w->p->main.nodes[i], &m) ? NEW_VALUES : 0;
+    return n;
+}
+
+rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w)
+{
+    struct rcd_body *main = &w->p->main;
+    const size_t most = rcd__fused_values(w) / NEW_VALUES;
+    if (most == 0)
+        return RCD_OK;
+    struct fuse f = {.w = w};
+    f.nodes = rcd_arena_calloc(&w->p->arena, main->n_nodes + 2 * most, sizeof *f.nodes);
+    f.made = rcd_arena_calloc(&w->p->arena, 2 * most, sizeof *f.made);
+    bool room = f.nodes != NULL && f.made != NULL;
+    for (size_t i = 0; room && i < main->n_nodes; i++) {
+        struct match m;
+        if (match_scatter(w, &main->nodes[i], &m))
+            room = put_spmm(&f, &m, &main->nodes[i]);
+        else
+            f.nodes[f.n++] = main->nodes[i];
+    }
+    if (!room)
+        return rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
+    main->nodes = f.nodes;
+    main->n_nodes = f.n;
+    return RCD_OK;
+}

@@ -1,0 +1,66 @@
+/* rewrite.c - the passes over a checked plan, one after the other, and what they share. */
+#include "rewrite.h"
+
+#include <string.h>
+
+rcd_value_id rcd__new_value(struct rcd__rewrite *w, rcd_dtype t)
+{
+    RCD_ASSERT(w->p->n_values < w->cap_values);
+    rcd_value_id id = (rcd_value_id)w->p->n_values++;
+    w->p->values[id] = (struct rcd_plan_value){.dtype = t, .rank = -1, .slot = UINT32_MAX};
+    return id;
+}
+
+static bool has_room(struct rcd__rewrite *w, size_t more)
+{
+    rcd_plan *p = w->p;
+    struct rcd_plan_value *values = p->values;
+    if (more > 0) {
+        values = rcd_arena_calloc(&p->arena, p->n_values + more, sizeof *values);
+        if (values == NULL)
+            return false;
+        memcpy(values, p->values, p->n_values * sizeof *values);
+    }
+    p->values = values;
+    w->cap_values = p->n_values + more;
+    return true;
+}
+
+static void note_makers(struct rcd__rewrite *w)
+{
+    const struct rcd_body *main = &w->p->main;
+    for (size_t v = 0; v < w->p->n_values; v++)
+        w->maker[v] = UINT32_MAX;
+    for (size_t i = 0; i < main->n_nodes; i++) {
+        for (size_t o = 0; o < main->nodes[i].n_out; o++) {
+            if (main->nodes[i].out[o] != RCD_NO_VALUE)
+                w->maker[main->nodes[i].out[o]] = (uint32_t)i;
+        }
+    }
+}
+
+rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
+{
+    struct rcd__rewrite w = {.p = p, .err = err};
+    w.alias = rcd_calloc(p->n_values, sizeof *w.alias);
+    w.maker = rcd_calloc(p->n_values, sizeof *w.maker);
+    bool room = rcd__symbols_init(&w.sym, p) && w.alias != NULL && w.maker != NULL;
+    rcd_status st = room ? RCD_OK : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
+    if (room) {
+        for (size_t v = 0; v < p->n_values; v++) {
+            w.alias[v] = (rcd_value_id)v;
+            w.maker[v] = UINT32_MAX;
+        }
+        st = rcd__plan_simplify(&w);
+    }
+    if (st == RCD_OK) {
+        note_makers(&w);
+        st = has_room(&w, rcd__fused_values(&w))
+                 ? rcd__plan_fuse_sparse(&w)
+                 : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
+    }
+    rcd__symbols_done(&w.sym);
+    rcd_free(w.alias);
+    rcd_free(w.maker);
+    return st;
+}
