@@ -19,6 +19,7 @@
     X(if)                                                                                          \
     X(lstm)                                                                                        \
     X(matmul)                                                                                      \
+    X(nonzero)                                                                                     \
     X(norm)                                                                                        \
     X(pad)                                                                                         \
     X(reduce)                                                                                      \
