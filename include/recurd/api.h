@@ -2,6 +2,7 @@
  * HTTP server calls. Translates between http/, codec/, registry/ and sched/. */
 #pragma once
 #include "recurd/base.h"
+#include "recurd/graphs.h"
 #include "recurd/http.h"
 #include "recurd/registry.h"
 #include "recurd/sched.h"
@@ -35,6 +36,11 @@ struct rcd_api_opts {
     const char *cpu_level;       /* for recurd_build_info */
     bool control;                /* load and unload over HTTP are allowed */
     bool strict_ready;           /* ready only when every model on disk is */
+    rcd_graphs *graphs;          /* [borrowed] */
+    size_t max_graph_bytes;      /* of one graph */
+    size_t max_binding_bytes;    /* kept results of models on graphs */
+    uint64_t binding_idle_ns;    /* unused ones go after so long */
+    size_t max_run_bytes;        /* memory of a run on a graph */
     size_t max_body_bytes;       /* limit of inflated bodies and of decoded requests */
     uint64_t request_timeout_ns; /* default deadline; 0: none */
     bool access_log;

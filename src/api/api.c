@@ -1,5 +1,6 @@
 /* api.c - the route table and the life of an rcd_api. */
 #include "api_int.h"
+#include "graphs.h"
 #include "stores.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #define SESSIONS "/v2/models/{model}/sessions"
 #define SESSION SESSIONS "/{session}"
+#define GRAPH "/v2/graphs/{graph}"
 
 #define SHARED_MEMORY(kind)                                                                        \
     {"GET", "/v2/" kind "sharedmemory/status", rcd__shm_status, 0},                                \
@@ -47,6 +49,12 @@ static const struct rcd_route routes[] = {
     {"POST", SESSION "/snapshots", rcd__snapshot_make, 0},
     {"GET", SESSION "/snapshots", rcd__snapshot_list, 0},
     {"DELETE", SESSION "/snapshots/{snapshot}", rcd__snapshot_drop, 0},
+    {"GET", "/v2/graphs", rcd__graph_list, 0},
+    {"GET", GRAPH, rcd__graph_describe, 0},
+    {"PUT", GRAPH, rcd__graph_put, 0},
+    {"PATCH", GRAPH, rcd__graph_patch, 0},
+    {"DELETE", GRAPH, rcd__graph_remove, 0},
+    {"GET", GRAPH "/tensors", rcd__graph_read, 0},
     {"POST", "/v2/repository/index", rcd__index, 0},
     {"POST", "/v2/repository/models/{model}/load", rcd__load, RCD_ROUTE_ADMIN},
     {"POST", "/v2/repository/models/{model}/unload", rcd__unload, RCD_ROUTE_ADMIN},
@@ -100,6 +108,7 @@ rcd_api *rcd_api_free(rcd_api *api)
     if (api == NULL)
         return NULL;
     RCD_ASSERT(api->pending == 0);
+    rcd__bindings_free(api);
     if (api->opts.stores != NULL)
         rcd__stores_unpin(api->opts.stores);
     free_text(api->opts.version);
@@ -136,6 +145,7 @@ size_t rcd_api_pending(const rcd_api *api)
 void rcd_api_tick(rcd_api *api)
 {
     rcd__stores_tick(api->opts.stores, api->opts.registry);
+    rcd__bindings_tidy(api, rcd_now_ns());
     rcd__events_pump(api);
 }
 

@@ -28,6 +28,11 @@ struct rcd_api {
     uint64_t lag_counts[RCD_TIME_BUCKETS];
     double lag_sum;
     uint64_t dropped_series;
+    struct rcd__graph_change *graph_changes; /* graphs.c: that run or wait for their turn */
+    uint64_t graph_changes_done;
+    struct rcd__binding *bindings; /* graph_infer.c */
+    size_t n_bindings, binding_bytes;
+    uint64_t binding_hits, binding_misses;
 };
 
 /* ---- answer.c ---- */
@@ -77,4 +82,6 @@ rcd_http_handler rcd__shm_status, rcd__shm_refuse;
 rcd_http_handler rcd__session_create, rcd__session_list, rcd__session_describe, rcd__session_end;
 rcd_http_handler rcd__session_state_get, rcd__session_state_put, rcd__session_export;
 rcd_http_handler rcd__session_import, rcd__session_fork, rcd__session_rewind, rcd__session_events;
+rcd_http_handler rcd__graph_put, rcd__graph_patch, rcd__graph_describe, rcd__graph_list;
+rcd_http_handler rcd__graph_read, rcd__graph_remove;
 rcd_http_handler rcd__snapshot_make, rcd__snapshot_list, rcd__snapshot_drop;

@@ -19,6 +19,7 @@ static struct rcd__infer *of_job(struct rcd_job *job)
 static void job_free(struct rcd__infer *x)
 {
     rcd__sequence_leave(x);
+    rcd__graph_release(x);
     rcd_buf_done(&x->inflated);
     rcd_buf_done(&x->out);
     rcd_arena_done(&x->arena);
@@ -183,33 +184,23 @@ static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *
     return x;
 }
 
-void rcd__infer(void *ctx, rcd_http_req *req)
+/* From here on it belongs to the scheduler, or it is answered. */
+static void submit(struct rcd__infer *x, const struct rcd_error *failed)
 {
-    rcd_api *api = ctx;
-    rcd_version *v = rcd__version_of(api, req);
-    if (v == NULL)
-        return;
-    struct rcd__infer *x = job_new(api, req, v);
-    if (x == NULL) {
-        rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
-        return;
-    }
+    rcd_api *api = x->api;
     struct rcd_error err = {.code = RCD_OK};
     unsigned retry_after_s = 0;
-    size_t len = 0;
-    (void)rcd_http_body(req, &len);
-    rcd_status st = read_headers(x, &err);
-    /* requests of a session must be known as such in the order of their arrival */
-    bool small =
-        (len <= SMALL_BODY && x->coding_in == RCD_CODING_IDENTITY) || rcd__served(v)->store != NULL;
-    if (st == RCD_OK && small)
-        st = rcd__infer_decode(x, &err);
+    rcd_status st = RCD_OK;
+    if (failed != NULL) {
+        err = *failed;
+        st = err.code;
+    }
     if (st == RCD_OK && x->seq.given)
         st = rcd__sequence_enter(x, &retry_after_s, &err);
     if (st == RCD_OK) {
-        x->job.ops = x->seq.given ? &ops_session : small ? &ops_decoded : &ops_undecoded;
+        x->job.ops = x->seq.given ? &ops_session : x->decoded ? &ops_decoded : &ops_undecoded;
         if (api->opts.request_timeout_ns > 0)
-            x->job.deadline_ns = rcd_http_started_ns(req) + api->opts.request_timeout_ns;
+            x->job.deadline_ns = rcd_http_started_ns(x->req) + api->opts.request_timeout_ns;
         if (x->timeout_ns > 0)
             x->job.queue_deadline_ns = rcd_now_ns() + x->timeout_ns;
         st = rcd_queue_submit(rcd__served(x->version)->queue, &x->job, &retry_after_s, &err);
@@ -223,4 +214,40 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     err.code = st;
     answer_error(x, &err, retry_after_s);
     job_free(x);
+}
+
+/* Requests of a session must be known as such in the order of their arrival, and what a graph gives is
+ * looked up here, whatever the size. */
+static bool decode_here(const struct rcd__infer *x)
+{
+    size_t len = 0;
+    const char *body = rcd_http_body(x->req, &len);
+    if (x->coding_in != RCD_CODING_IDENTITY)
+        return rcd__served(x->version)->store != NULL ||
+               (len <= SMALL_BODY && rcd_graphs_count(x->api->opts.graphs) > 0);
+    size_t json = x->json_len < len ? x->json_len : len;
+    return len <= SMALL_BODY || rcd__served(x->version)->store != NULL ||
+           memmem(body, json, "\"graph\"", 7) != NULL;
+}
+
+void rcd__infer(void *ctx, rcd_http_req *req)
+{
+    rcd_api *api = ctx;
+    rcd_version *v = rcd__version_of(api, req);
+    if (v == NULL)
+        return;
+    struct rcd__infer *x = job_new(api, req, v);
+    if (x == NULL) {
+        rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
+        return;
+    }
+    struct rcd_error err = {.code = RCD_OK};
+    rcd_status st = read_headers(x, &err);
+    x->decoded = st == RCD_OK && decode_here(x);
+    if (x->decoded)
+        st = rcd__infer_decode(x, &err);
+    err.code = st;
+    if (st == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, submit))
+        return;
+    submit(x, st == RCD_OK ? NULL : &err);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { COMPRESS_FROM = 1024, MAX_PARAMS = 9 };
+enum { COMPRESS_FROM = 1024, MAX_PARAMS = 11 };
 
 /* The k best as text, in place of the tensor itself. */
 static rcd_status classify(struct rcd__infer *x, const struct rcd__asked *a,
@@ -59,6 +59,14 @@ static size_t parameters(const struct rcd__infer *x, struct rcd_param params[MAX
         if (x->seq.turn.repeated)
             params[n++] = (struct rcd_param){.name = "repeated", .kind = RCD_PARAM_BOOL, .b = true};
     }
+    if (x->on_graph.graph != NULL) {
+        const char *name = rcd_graph_name(x->on_graph.graph);
+        params[n++] = (struct rcd_param){
+            .name = "graph", .kind = RCD_PARAM_STRING, .str = name, .str_len = strlen(name)};
+        params[n++] = (struct rcd_param){.name = "graph_version",
+                                         .kind = RCD_PARAM_UINT,
+                                         .u = rcd_graph_version(x->on_graph.graph)};
+    }
     if (x->timing) {
         int64_t steps = rcd_plan_steps(rcd_version_plan(x->version), &job->infer);
         const struct {
@@ -87,7 +95,9 @@ rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
         const struct rcd__asked *a = &x->asked[i];
         results[i] = (struct rcd_wire_result){
             .name = io[a->index].name, .tensor = &x->job.infer.out[a->index], .binary = a->binary};
-        rcd_status st = a->classification > 0 ? classify(x, a, &results[i], err) : RCD_OK;
+        rcd_status st = rcd__graph_rows(x, &results[i].tensor, err);
+        if (st == RCD_OK && a->classification > 0)
+            st = classify(x, a, &results[i], err);
         if (st != RCD_OK)
             return st;
     }

@@ -144,13 +144,21 @@ static rcd_status take_inputs(struct rcd__infer *x, struct rcd_error *err)
     if (x->wire.raw)
         st = take_raw(x, io, n, in, err);
     for (size_t i = 0; st == RCD_OK && i < x->wire.n_inputs; i++) {
-        size_t at = find(io, n, x->wire.inputs[i].name);
+        const struct rcd_wire_input *given = &x->wire.inputs[i];
+        size_t at = find(io, n, given->name);
+        if (at == n && x->on_graph.graph != NULL && strcmp(given->name, "nodes") == 0) {
+            x->on_graph.n_nodes = given->tensor.n;
+            st = rcd__graph_nodes(x, &given->tensor, &x->on_graph.nodes, err);
+            continue;
+        }
         if (at == n)
             return unknown(x, "input", x->wire.inputs[i].name, io, n, err);
         in[at] = x->wire.inputs[i].tensor;
     }
     x->job.infer.in = in;
     x->job.rows = rows_of(io, n, in);
+    if (st == RCD_OK && x->on_graph.graph != NULL)
+        st = rcd__graph_inputs(x, in, err);
     return st;
 }
 
@@ -205,6 +213,8 @@ rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
         st = rcd_wire_decode(&x->arena, body, len, x->json_len, &limits, &x->wire, err);
     if (st == RCD_OK)
         st = rcd__infer_params(x, err);
+    if (st == RCD_OK)
+        st = rcd__graph_find(x, err);
     if (st == RCD_OK && x->seq.given)
         st = rcd__sequence_find(x, err);
     if (st == RCD_OK)

@@ -1,6 +1,7 @@
 /* infer_int.h - one inference request on its way through the scheduler. */
 #pragma once
 #include "api_int.h"
+#include "graphs.h"
 #include "stores.h"
 
 /* An output that goes into the answer, in the order of the answer. */
@@ -20,6 +21,20 @@ struct rcd__sequence {
     struct rcd_session_turn turn;
 };
 
+/** A request's graph. */
+struct rcd__on_graph {
+    const char *name; /* parameter "graph", in the request's memory; NULL: none */
+    uint64_t version; /* the one that is wanted; 0: the newest */
+    rcd_graph *graph; /* a reference */
+    uint64_t fixed;   /* bit per input that comes from it */
+    rcd_bound *bound; /* a reference */
+    size_t n_rows;    /* nodes of the graph */
+    int64_t *nodes;   /* those asked for; NULL: all */
+    size_t n_nodes;
+    struct rcd__infer *next; /* waits for the same binding */
+    void (*go)(struct rcd__infer *x, const struct rcd_error *err);
+};
+
 struct rcd__infer {
     struct rcd_job job; /* first: the scheduler's callbacks get its address */
     rcd_api *api;
@@ -35,8 +50,10 @@ struct rcd__infer {
     size_t n_asked;
     rcd_nonfinite nonfinite;
     uint64_t timeout_ns; /* for the wait in the queue; 0: none */
+    bool decoded;        /* on the loop, when it came */
     bool timing;         /* tell times in the answer */
     struct rcd__sequence seq;
+    struct rcd__on_graph on_graph;
 };
 
 /* infer_inputs.c: bytes -> job.infer, rows and the fields above. RCD_EINVAL and kin. */

@@ -70,6 +70,13 @@ static rcd_status take(struct rcd__infer *x, const struct rcd_param *p, struct r
         st = want_bool(p, &x->seq.end, err);
     } else if (strcmp(p->name, "timing") == 0) {
         st = want_bool(p, &x->timing, err);
+    } else if (strcmp(p->name, "graph") == 0) {
+        if (p->kind != RCD_PARAM_STRING || p->str_len == 0)
+            return rcd_fail(err, RCD_EINVAL, "parameter 'graph' must be the name of a graph");
+        x->on_graph.name = p->str;
+    } else if (strcmp(p->name, "graph_version") == 0) {
+        st = want_uint(p, err);
+        x->on_graph.version = p->u;
     } else if (strcmp(p->name, "step") == 0) {
         st = want_uint(p, err);
         x->seq.turn.step = p->u;

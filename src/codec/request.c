@@ -97,8 +97,6 @@ static rcd_status scan_request(struct rcd__scan *s, struct request *r)
         return st;
     if (s->p != s->end)
         return rcd__scan_unexpected(s, "nothing behind the request's object");
-    if ((r->seen >> REQ_INPUTS & 1u) == 0)
-        return rcd__scan_fail(s, s->p, "'inputs' is missing");
     if (r->req.id_len == 0) /* "" is how some clients say none */
         r->req.id = NULL;
     return RCD_OK;

@@ -21,6 +21,7 @@ struct rcd_daemon {
     const struct rcd_kernels *kernels;
     rcd_sched *sched;
     rcd_stores *stores;
+    rcd_graphs *graphs;
     rcd_registry *registry;
     rcd_api *api;
     rcd_http *http;

@@ -247,6 +247,7 @@ int rcd__live_until_stopped(struct rcd_daemon *d)
     d->registry = rcd_registry_free(d->registry);
     d->api = rcd_api_free(d->api);
     d->stores = rcd_stores_free(d->stores);
+    d->graphs = rcd_graphs_free(d->graphs);
     RCD_ASSERT(uv_loop_close(&d->loop) == 0);
     if (d->exit_status == EXIT_SUCCESS)
         rcd_log(RCD_LOG_NOTICE, NULL, NULL, "stopped");

@@ -73,7 +73,14 @@ static rcd_status wire_stores(struct rcd_daemon *d, struct rcd_error *err)
                                          .state_dir = dir,
                                          .max_bytes = d->cfg.sessions_max_bytes,
                                          .log = log_line};
-    return rcd_stores_new(&opts, &d->stores, err);
+    rcd_status st = rcd_stores_new(&opts, &d->stores, err);
+    char graphs[4200];
+    snprintf(graphs, sizeof graphs, "%s/graphs", dir);
+    const struct rcd_graphs_opts kept = {.max_graphs = d->cfg.graphs_max_graphs,
+                                         .max_bytes = d->cfg.graphs_max_bytes,
+                                         .dir = dir[0] != '\0' ? graphs : NULL,
+                                         .log = log_line};
+    return st == RCD_OK ? rcd_graphs_new(&kept, &d->graphs, err) : st;
 }
 
 static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
@@ -82,6 +89,11 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
         .loop = &d->loop,
         .registry = d->registry,
         .stores = d->stores,
+        .graphs = d->graphs,
+        .max_graph_bytes = d->cfg.graphs_max_bytes,
+        .max_binding_bytes = d->cfg.graphs_max_results,
+        .binding_idle_ns = d->cfg.graphs_results_idle * 1000000u,
+        .max_run_bytes = d->cfg.engine_max_run_memory,
         .version = RCD_VERSION,
         .cpu_level = d->kernels->name,
         .control = d->cfg.models_control != 2,

@@ -149,6 +149,10 @@ rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
             return rcd_fail(err, RCD_EUNSUPPORTED, "input '%s': a BYTES input cannot be fixed",
                             p->inputs[i].name);
     }
+    const struct rcd_infer seen = {.in = in};
+    rcd_status named = rcd__check_names(p, &seen, err);
+    if (named != RCD_OK)
+        return named;
     rcd_bound *b = bound_new(p, in);
     struct marks m = {.p = p,
                       .fixed = rcd_calloc(p->n_values, sizeof *m.fixed),

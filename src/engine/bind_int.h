@@ -26,6 +26,9 @@ struct rcd__making {
 RCD_MUST_CHECK rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
                                          const struct rcd__making *making,
                                          const volatile bool *cancel);
+/** Sizes of the same name are equal in all inputs that are there (plan_io.c): RCD_EINVAL. */
+RCD_MUST_CHECK rcd_status rcd__check_names(const rcd_plan *p, const struct rcd_infer *req,
+                                           struct rcd_error *err);
 /** One input against its description (plan_io.c): RCD_EINVAL. */
 RCD_MUST_CHECK rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
                                            struct rcd_error *err);

@@ -61,6 +61,9 @@ struct rcd_node {
     const uint32_t *drop;
 };
 
+/** Inputs up to here may not disagree about sizes of one name. */
+enum { RCD__NAMED_INPUTS = 64 };
+
 struct rcd_plan {
     unsigned refs; /* atomic */
     rcd_onnx_model *model;

@@ -111,6 +111,47 @@ rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
                     rcd_shape_text(want, sizeof want, io->rank, io->dims));
 }
 
+/* What the request says of an input: its own tensor, or the shape of a fixed one. */
+static const struct rcd_tensor *given(const struct rcd_infer *req, size_t i)
+{
+    bool fixed = req->bound != NULL && rcd_bound_fixes(req->bound, i);
+    return fixed ? &req->bound->in[i] : &req->in[i];
+}
+
+/* Axis d of input i against the inputs before it that use the same name for a size. */
+static rcd_status check_name(const rcd_plan *p, const struct rcd_infer *req, size_t i, int d,
+                             struct rcd_error *err)
+{
+    const char *name = p->inputs[i].dim_names[d];
+    const struct rcd_tensor *t = given(req, i);
+    for (size_t k = 0; k <= i; k++) {
+        const struct rcd_tensor *u = given(req, k);
+        for (int e = 0; u->dtype != RCD_NONE && e < p->inputs[k].rank && (k < i || e < d); e++) {
+            const char *other = p->inputs[k].dim_names[e];
+            if (other == NULL || strcmp(other, name) != 0 || u->dims[e] == t->dims[d])
+                continue;
+            return rcd_fail(err, RCD_EINVAL,
+                            "input '%s' has %lld and input '%s' has %lld '%s', want the same",
+                            p->inputs[k].name, (long long)u->dims[e], p->inputs[i].name,
+                            (long long)t->dims[d], name);
+        }
+    }
+    return RCD_OK;
+}
+
+rcd_status rcd__check_names(const rcd_plan *p, const struct rcd_infer *req, struct rcd_error *err)
+{
+    for (size_t i = 0; i < p->n_inputs && i < RCD__NAMED_INPUTS; i++) {
+        for (int d = 0; given(req, i)->dtype != RCD_NONE && d < p->inputs[i].rank; d++) {
+            rcd_status st =
+                p->inputs[i].dim_names[d] != NULL ? check_name(p, req, i, d, err) : RCD_OK;
+            if (st != RCD_OK)
+                return st;
+        }
+    }
+    return RCD_OK;
+}
+
 rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                  struct rcd_error *err)
 {
@@ -124,5 +165,5 @@ rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
         if (st != RCD_OK)
             return st;
     }
-    return RCD_OK;
+    return rcd__check_names(p, req, err);
 }

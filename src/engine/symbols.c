@@ -1,6 +1,8 @@
 /* symbols.c - terms and what is known of inputs and constants. */
 #include "symbols.h"
 
+#include <string.h>
+
 static rcd__term term_new(struct rcd__symbols *s, struct rcd__term_info info)
 {
     if (s->n_terms == s->cap_terms) {
@@ -83,6 +85,22 @@ void rcd__fact_of_constant(struct rcd__symbols *s, rcd_value_id id)
                                                              : rcd__int_at(c, (size_t)i));
 }
 
+/* Sizes of inputs with the same name are equal: rcd_plan_check_inputs refuses others. */
+static rcd__term named_before(const struct rcd__symbols *s, size_t input, int axis)
+{
+    const struct rcd_onnx_value *v = &s->p->model->values[s->p->main.inputs[input]];
+    const char *name = v->dim_names[axis];
+    for (size_t i = 0; name != NULL && i <= input && i < RCD__NAMED_INPUTS; i++) {
+        const rcd_value_id id = s->p->main.inputs[i];
+        const struct rcd_onnx_value *u = &s->p->model->values[id];
+        for (int d = 0; d < u->rank && (i < input || d < axis); d++) {
+            if (u->dims[d] < 0 && u->dim_names[d] != NULL && strcmp(u->dim_names[d], name) == 0)
+                return s->facts[id].dims[d];
+        }
+    }
+    return RCD__NO_TERM;
+}
+
 bool rcd__symbols_init(struct rcd__symbols *s, const rcd_plan *p)
 {
     *s = (struct rcd__symbols){.p = p};
@@ -95,12 +113,15 @@ bool rcd__symbols_init(struct rcd__symbols *s, const rcd_plan *p)
             rcd__fact_of_constant(s, (rcd_value_id)i);
     }
     for (size_t i = 0; i < p->main.n_inputs; i++) {
-        const struct rcd_plan_value *v = &p->values[p->main.inputs[i]];
-        struct rcd__fact *f = &s->facts[p->main.inputs[i]];
+        const rcd_value_id id = p->main.inputs[i];
+        const struct rcd_plan_value *v = &p->values[id];
+        struct rcd__fact *f = &s->facts[id];
         f->rank = v->rank;
-        for (int d = 0; d < v->rank; d++)
-            f->dims[d] = v->dims[d] >= 0 ? rcd__term_number(s, v->dims[d])
-                                         : rcd__term_fresh(s, p->main.inputs[i], d);
+        for (int d = 0; d < v->rank; d++) {
+            f->dims[d] = v->dims[d] >= 0 ? rcd__term_number(s, v->dims[d]) : named_before(s, i, d);
+            if (f->dims[d] == RCD__NO_TERM)
+                f->dims[d] = rcd__term_fresh(s, id, d);
+        }
     }
     return !s->no_memory;
 }

@@ -113,7 +113,6 @@ static const struct {
     {"}", "an object for the request"},
     {"\"}", "an object for the request"},
     {"\xef\xbb\xbf{\"inputs\":[]}", "found \\xef"},
-    {"{}", "'inputs' is missing"},
     {"{\"inputs\":[]}{}", "nothing behind"},
     {"{\"inputs\":[]} }", "nothing behind"},
     {"{\"inputs\":[]}\v}", "nothing behind"},

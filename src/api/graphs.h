@@ -1,0 +1,37 @@
+/* graphs.h - what the endpoints of graphs and inference on them share. */
+#pragma once
+#include "api_int.h"
+#include "recurd/engine_bind.h"
+#include "recurd/graphs.h"
+
+struct rcd__infer;
+
+/** A new version is the newest one: what was kept for older ones goes. */
+void rcd__graph_changed(rcd_api *api, const rcd_graph *g);
+/** The graph goes. */
+void rcd__graph_forget(rcd_api *api, const char *name);
+
+/* ---- graph_infer.c: a request whose inputs come from a graph --------------------------------------- */
+
+/** After the parameters: find the graph. RCD_ENOTFOUND, RCD_ECONFLICT. */
+RCD_MUST_CHECK rcd_status rcd__graph_find(struct rcd__infer *x, struct rcd_error *err);
+/** Nodes by id or index, as indices in the request's memory. RCD_EINVAL, RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__graph_nodes(struct rcd__infer *x, const struct rcd_tensor *who,
+                                           int64_t **ret, struct rcd_error *err);
+/** After the inputs: which come from the graph, which nodes are asked for. RCD_EINVAL. */
+RCD_MUST_CHECK rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in,
+                                            struct rcd_error *err);
+/** Is the binding there? Else it is being made, and `go` is called on the loop when it is, or when it
+ * could not be made (then with an error). */
+RCD_MUST_CHECK bool rcd__graph_bind(struct rcd__infer *x,
+                                    void (*go)(struct rcd__infer *x, const struct rcd_error *err));
+/** The rows of the nodes that were asked for, in place of all. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__graph_rows(struct rcd__infer *x, const struct rcd_tensor **t,
+                                          struct rcd_error *err);
+void rcd__graph_release(struct rcd__infer *x);
+
+/** Bindings that are kept; a list of the api's. */
+struct rcd__binding;
+void rcd__bindings_free(rcd_api *api);
+/** Let go what is idle or over the limit. */
+void rcd__bindings_tidy(rcd_api *api, uint64_t now_ns);
