@@ -282,10 +282,11 @@ static void after(uv_work_t *work, int status);
 static void made(struct rcd__graph_change *c)
 {
     c->made = true;
-    c->err.code = rcd_graphs_room(c->api->opts.graphs, c->g, &c->err);
-    if (c->err.code == RCD_OK && uv_queue_work(c->api->opts.loop, &c->work, run, after) != 0)
-        rcd_fail(&c->err, RCD_EUNAVAILABLE, "no helper thread for the request");
-    if (c->err.code != RCD_OK)
+    /* once queued, the change is the helper thread's: its error must not be looked at here */
+    rcd_status st = rcd_graphs_room(c->api->opts.graphs, c->g, &c->err);
+    if (st == RCD_OK && uv_queue_work(c->api->opts.loop, &c->work, run, after) != 0)
+        st = rcd_fail(&c->err, RCD_EUNAVAILABLE, "no helper thread for the request");
+    if (st != RCD_OK)
         finish(c);
 }
 
@@ -340,10 +341,10 @@ static void start_next(rcd_api *api)
         if (c->running || same_graph_runs(c))
             continue;
         c->running = true;
-        c->err.code = look(c, &c->err);
-        if (c->err.code == RCD_OK && uv_queue_work(api->opts.loop, &c->work, run, after) != 0)
-            rcd_fail(&c->err, RCD_EUNAVAILABLE, "no helper thread for the request");
-        if (c->err.code != RCD_OK) {
+        rcd_status st = look(c, &c->err);
+        if (st == RCD_OK && uv_queue_work(api->opts.loop, &c->work, run, after) != 0)
+            st = rcd_fail(&c->err, RCD_EUNAVAILABLE, "no helper thread for the request");
+        if (st != RCD_OK) {
             finish(c);
             return; /* finish looked at the others */
         }

@@ -5,7 +5,9 @@
 #include "recurd/graphs.h"
 
 struct rcd__infer;
+struct rcd_prom;
 
+void rcd__metrics_graphs(const rcd_api *api, struct rcd_prom *p);
 /** A new version is the newest one: what was kept for older ones goes. */
 void rcd__graph_changed(rcd_api *api, const rcd_graph *g);
 /** The graph goes. */

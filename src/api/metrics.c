@@ -2,6 +2,7 @@
  * codes from our own answers. The samples of one family must stand together, so the versions'
  * counters are copied first and walked once per family. */
 #include "api_int.h"
+#include "graphs.h"
 #include "recurd/obs.h"
 #include "stores.h"
 
@@ -203,6 +204,7 @@ void rcd__metrics(void *ctx, rcd_http_req *req)
         b.failed = true;
     }
     rcd__metrics_sessions(api, &c.prom);
+    rcd__metrics_graphs(api, &c.prom);
     put_http(api, &c.prom);
     put_loop(api, &c);
     rcd__versions_unref(list, c.n);

