@@ -32,6 +32,7 @@ static const struct rcd_route routes[] = {
     {"GET", "/v2/models/stats", rcd__statistics, 0},
     MODEL("GET", "", rcd__model_metadata, 0),
     MODEL("GET", "/ready", rcd__model_ready, 0),
+    MODEL("GET", "/plan", rcd__model_plan, 0),
     MODEL("GET", "/config", rcd__model_config, 0),
     MODEL("GET", "/stats", rcd__statistics, 0),
     MODEL("POST", "/infer", rcd__infer, RCD_ROUTE_INFER),

@@ -82,6 +82,7 @@ rcd_http_handler rcd__shm_status, rcd__shm_refuse;
 rcd_http_handler rcd__session_create, rcd__session_list, rcd__session_describe, rcd__session_end;
 rcd_http_handler rcd__session_state_get, rcd__session_state_put, rcd__session_export;
 rcd_http_handler rcd__session_import, rcd__session_fork, rcd__session_rewind, rcd__session_events;
+rcd_http_handler rcd__model_plan;
 rcd_http_handler rcd__graph_put, rcd__graph_patch, rcd__graph_describe, rcd__graph_list;
 rcd_http_handler rcd__graph_read, rcd__graph_remove;
 rcd_http_handler rcd__snapshot_make, rcd__snapshot_list, rcd__snapshot_drop;

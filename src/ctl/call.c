@@ -66,6 +66,8 @@ static CURLcode perform(CURL *curl, const struct ctl_args *args, const char *bod
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_len);
     }
+    if (args->method != NULL)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, args->method);
     CURLcode rc = curl_easy_perform(curl);
     curl_slist_free_all(headers);
     return rc;
@@ -118,7 +120,7 @@ int rcd__call_json(const struct ctl_args *args, const char *path, const char *bo
     int status = rcd__call(args, path, body, body_len, &r);
     if (status == CTL_OK) {
         json = json_loadb(r.body.data, r.body.len, JSON_DECODE_ANY, NULL);
-        if (r.status != 200)
+        if (r.status < 200 || r.status > 299)
             status = complain_of(&r, json);
         else if (r.body.len > 0 && json == NULL)
             status = rcd__complain(CTL_REFUSED, "%s does not answer in JSON", args->server);

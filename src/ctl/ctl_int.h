@@ -11,6 +11,10 @@ enum { CTL_OK = 0, CTL_REFUSED = 1, CTL_USAGE = 2 };
 struct ctl_args {
     const char *server; /* URL without path, or unix:/path */
     const char *command, *model, *version, *request_file;
+    const char *graph, *nodes; /* infer: parameter "graph"; JSON list of nodes */
+    const char *edges_file, *nodes_file;
+    const char *method; /* NULL: GET without a body, POST with one */
+    bool undirected;
     const char **inputs; /* NAME=VALUE, n_inputs of them */
     size_t n_inputs;
     unsigned long timeout_s;
@@ -42,6 +46,15 @@ int rcd__command_stats(const struct ctl_args *args);
 int rcd__command_load(const struct ctl_args *args);
 int rcd__command_unload(const struct ctl_args *args);
 int rcd__command_infer(const struct ctl_args *args);
+int rcd__command_plan(const struct ctl_args *args);
+int rcd__command_graphs(const struct ctl_args *args);
+int rcd__command_graph_put(const struct ctl_args *args);
+int rcd__command_graph_patch(const struct ctl_args *args);
+int rcd__command_graph_show(const struct ctl_args *args);
+int rcd__command_graph_rm(const struct ctl_args *args);
+
+/** A file's bytes; "-" is standard input. A message is printed when it fails. */
+int rcd__read_file(const char *path, struct rcd_buf *out);
 
 /** The "shape" of one input: the nesting of `data`, or, for a flat list, the sizes that the model's
  * `declared` shape leaves open filled in: the last open size takes what there is, the others are 1.

@@ -8,8 +8,7 @@
 
 enum { PATH_MAX_LEN = 1024, FILE_MAX = 512 << 20, NAME_MAX_LEN = 256 };
 
-/* "-" is standard input. */
-static int read_file(const char *path, struct rcd_buf *out)
+int rcd__read_file(const char *path, struct rcd_buf *out)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(path, "rb");
@@ -40,7 +39,7 @@ static json_t *input_data(const char *name, const char *value)
         data = json_loads(value, JSON_DECODE_ANY, &bad);
     } else {
         struct rcd_buf text;
-        int status = read_file(value + 1, &text);
+        int status = rcd__read_file(value + 1, &text);
         if (status == CTL_OK)
             data = json_loadb(text.data, text.len, JSON_DECODE_ANY, &bad);
         rcd_buf_done(&text);
@@ -107,6 +106,19 @@ static int add_input(const struct ctl_args *args, const char *text, const json_t
     return CTL_OK;
 }
 
+/* --nodes: a list of indices, or of ids. */
+static int add_nodes(const struct ctl_args *args, json_t *inputs)
+{
+    json_t *data = input_data("nodes", args->nodes);
+    if (data == NULL)
+        return CTL_USAGE;
+    bool ids = json_is_string(json_array_get(data, 0));
+    json_array_append_new(inputs, json_pack("{s:s, s:s, s:[i], s:o}", "name", "nodes", "datatype",
+                                            ids ? "BYTES" : "INT64", "shape",
+                                            (int)json_array_size(data), "data", data));
+    return CTL_OK;
+}
+
 static int request_from_inputs(const struct ctl_args *args, const char *model_path,
                                struct rcd_buf *out)
 {
@@ -117,7 +129,11 @@ static int request_from_inputs(const struct ctl_args *args, const char *model_pa
     int status = rcd__call_json(&quiet, model_path, NULL, 0, &metadata);
     for (size_t i = 0; status == CTL_OK && i < args->n_inputs; i++)
         status = add_input(args, args->inputs[i], metadata, inputs);
+    if (status == CTL_OK && args->nodes != NULL)
+        status = add_nodes(args, inputs);
     json_t *request = json_pack("{s:o}", "inputs", inputs);
+    if (args->graph != NULL)
+        json_object_set_new(request, "parameters", json_pack("{s:s}", "graph", args->graph));
     if (status == CTL_OK) {
         char *text = json_dumps(request, JSON_COMPACT);
         if (text == NULL || rcd_buf_puts(out, text) != RCD_OK)
@@ -144,7 +160,7 @@ int rcd__command_infer(const struct ctl_args *args)
     struct rcd_buf request;
     struct ctl_args printing = *args;
     printing.json = true;
-    int status = args->request_file != NULL ? read_file(args->request_file, &request)
+    int status = args->request_file != NULL ? rcd__read_file(args->request_file, &request)
                                             : request_from_inputs(args, path, &request);
     if (status == CTL_OK)
         status = rcd__call_json(&printing, infer_path, request.len > 0 ? request.data : "",

@@ -14,6 +14,15 @@ static const char help_text[] =
     "                          one request; JSON may be @FILE, flat or nested lists; the\n"
     "                          answer is printed as JSON. -f takes a whole request, - is\n"
     "                          standard input\n"
+    "                          --graph NAME: what the inputs leave out comes from this graph;\n"
+    "                          --nodes JSON: only the rows of these nodes\n"
+    "  plan MODEL              what became of the file: nodes, fusions, warnings\n"
+    "  graphs                  the graphs that the server keeps\n"
+    "  graph-put NAME --edges E.csv [--nodes-file N.csv] [--undirected] | -f REQUEST.json\n"
+    "                          register a graph; E: source,target[,weight], N: id[,features]\n"
+    "  graph-patch NAME -f REQUEST.json\n"
+    "                          change it: add.*, remove.*, set.*\n"
+    "  graph-show NAME, graph-rm NAME\n"
     "  load MODEL              load or reload a model\n"
     "  unload MODEL            stop serving a model\n"
     "  stats [MODEL]           counters and mean times\n"
@@ -35,9 +44,18 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"models", rcd__command_models, 0, 0}, {"infer", rcd__command_infer, 1, 1},
-    {"load", rcd__command_load, 1, 1},     {"unload", rcd__command_unload, 1, 1},
-    {"stats", rcd__command_stats, 0, 1},   {"ready", rcd__command_ready, 0, 1},
+    {"models", rcd__command_models, 0, 0},
+    {"infer", rcd__command_infer, 1, 1},
+    {"load", rcd__command_load, 1, 1},
+    {"unload", rcd__command_unload, 1, 1},
+    {"stats", rcd__command_stats, 0, 1},
+    {"ready", rcd__command_ready, 0, 1},
+    {"plan", rcd__command_plan, 1, 1},
+    {"graphs", rcd__command_graphs, 0, 0},
+    {"graph-put", rcd__command_graph_put, 1, 1},
+    {"graph-patch", rcd__command_graph_patch, 1, 1},
+    {"graph-show", rcd__command_graph_show, 1, 1},
+    {"graph-rm", rcd__command_graph_rm, 1, 1},
 };
 
 int rcd__complain(int status, const char *fmt, ...)
@@ -87,6 +105,16 @@ static int parse_option(struct ctl_args *a, int argc, char **argv, int *i)
         a->inputs[a->n_inputs++] = v;
     else if ((v = value_of("-f", argc, argv, i)) != NULL)
         a->request_file = v;
+    else if ((v = value_of("--graph", argc, argv, i)) != NULL)
+        a->graph = v;
+    else if ((v = value_of("--nodes-file", argc, argv, i)) != NULL)
+        a->nodes_file = v;
+    else if ((v = value_of("--nodes", argc, argv, i)) != NULL)
+        a->nodes = v;
+    else if ((v = value_of("--edges", argc, argv, i)) != NULL)
+        a->edges_file = v;
+    else if (strcmp(arg, "--undirected") == 0)
+        a->undirected = true;
     else
         return rcd__complain(CTL_USAGE, "option '%s' is not known or lacks its value; see --help",
                              arg);
@@ -122,12 +150,14 @@ static int run(const struct ctl_args *a)
         int n = a->model != NULL;
         bool is_infer = c->run == rcd__command_infer;
         if (n < c->models_min)
-            return rcd__complain(CTL_USAGE, "%s needs the name of a model", c->name);
+            return rcd__complain(CTL_USAGE, "%s needs a name", c->name);
         if (n > c->models_max)
             return rcd__complain(CTL_USAGE, "%s takes no model", c->name);
-        if (is_infer && (a->n_inputs > 0) == (a->request_file != NULL))
+        bool takes_file = is_infer || strncmp(c->name, "graph-p", 7) == 0;
+        if (is_infer && (a->n_inputs > 0 || a->graph != NULL) == (a->request_file != NULL))
             return rcd__complain(CTL_USAGE, "infer needs --input NAME=JSON, or -f FILE");
-        if (!is_infer && (a->n_inputs > 0 || a->request_file != NULL || a->version != NULL))
+        if (!is_infer &&
+            (a->n_inputs > 0 || a->version != NULL || (a->request_file != NULL && !takes_file)))
             return rcd__complain(CTL_USAGE, "%s takes no --input, -f or --version", c->name);
         return c->run(a);
     }

@@ -1,0 +1,375 @@
+/* graphs.c - the commands for graphs: a table of edges (and one of nodes) from CSV files becomes a
+ * request; the others are a call each. */
+#include "ctl_int.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_MAX_LEN = 1024, REQUEST_MAX = 1 << 30, CELLS_MAX = 65536 };
+
+/* ---- CSV ------------------------------------------------------------------------------------------ */
+
+struct csv {
+    struct rcd_buf text; /* cells end with NUL */
+    const char *file;
+    const char **cells; /* rows x columns, without the head */
+    const char **head;  /* columns; NULL: the file has none */
+    size_t rows, columns;
+};
+
+static void csv_done(struct csv *t)
+{
+    rcd_buf_done(&t->text);
+    rcd_free(t->cells);
+    rcd_free(t->head);
+}
+
+static bool is_number(const char *cell)
+{
+    char *end = NULL;
+    (void)strtod(cell, &end);
+    return end != cell && *end == '\0' && !isspace((unsigned char)cell[0]) &&
+           strpbrk(cell, "xXnN") == NULL;
+}
+
+/* Cuts a line in place at commas, or at tabs where it has them. */
+static size_t cut(char *line, const char **cells, size_t most)
+{
+    const char by = strchr(line, '\t') != NULL ? '\t' : ',';
+    size_t n = 0;
+    for (char *p = line; n < most;) {
+        while (*p == ' ')
+            p++;
+        cells[n++] = p;
+        char *end = strchr(p, by), *last = end != NULL ? end : p + strlen(p);
+        if (end != NULL)
+            *end = '\0';
+        while (last > p && (last[-1] == ' ' || last[-1] == '\r' || last[-1] == '"'))
+            *--last = '\0';
+        if (*p == '"')
+            cells[n - 1]++;
+        if (end == NULL)
+            break;
+        p = end + 1;
+    }
+    return n;
+}
+
+static int csv_row(struct csv *t, char *line, size_t number, size_t *cap, const char **found)
+{
+    size_t n = cut(line, found, CELLS_MAX);
+    if (t->columns == 0)
+        t->columns = n;
+    if (n != t->columns)
+        return rcd__complain(CTL_USAGE, "%s: line %zu has %zu columns, the first one has %zu",
+                             t->file, number, n, t->columns);
+    if ((t->rows + 1) * n > *cap) {
+        *cap = 2 * *cap + 1024 * n;
+        const char **more = rcd_realloc(t->cells, *cap * sizeof *more);
+        if (more == NULL)
+            return rcd__complain(CTL_REFUSED, "no memory for %s", t->file);
+        t->cells = more;
+    }
+    memcpy(t->cells + t->rows * n, found, n * sizeof *found);
+    t->rows++;
+    return CTL_OK;
+}
+
+/* A first line whose cell `probe` is no number while the second one's is: the names of the columns. */
+static int take_head(struct csv *t, size_t probe)
+{
+    if (t->rows < 1 || probe >= t->columns || is_number(t->cells[probe]))
+        return CTL_OK;
+    bool named = t->rows == 1 || is_number(t->cells[t->columns + probe]) ||
+                 strcmp(t->cells[0], "source") == 0 || strcmp(t->cells[0], "id") == 0;
+    if (!named)
+        return CTL_OK;
+    t->head = rcd_calloc(t->columns, sizeof *t->head);
+    if (t->head == NULL)
+        return rcd__complain(CTL_REFUSED, "no memory for %s", t->file);
+    memcpy(t->head, t->cells, t->columns * sizeof *t->head);
+    t->rows--;
+    memmove(t->cells, t->cells + t->columns, t->rows * t->columns * sizeof *t->cells);
+    return CTL_OK;
+}
+
+static int csv_read(struct csv *t, const char *file, size_t probe)
+{
+    *t = (struct csv){.file = file};
+    int status = rcd__read_file(file, &t->text);
+    if (status == CTL_OK && rcd_buf_append(&t->text, "", 1) != RCD_OK)
+        status = rcd__complain(CTL_REFUSED, "no memory for %s", file);
+    const char **found = rcd_calloc(CELLS_MAX, sizeof *found);
+    if (found == NULL && status == CTL_OK)
+        status = rcd__complain(CTL_REFUSED, "no memory for %s", file);
+    size_t cap = 0, number = 1;
+    for (char *line = t->text.data; status == CTL_OK && line != NULL && *line != '\0'; number++) {
+        char *end = strchr(line, '\n');
+        if (end != NULL)
+            *end = '\0';
+        if (*line != '\0' && *line != '#' && *line != '\r')
+            status = csv_row(t, line, number, &cap, found);
+        line = end != NULL ? end + 1 : NULL;
+    }
+    rcd_free(found);
+    if (status == CTL_OK && t->rows == 0)
+        status = rcd__complain(CTL_USAGE, "%s has no rows", file);
+    return status == CTL_OK ? take_head(t, probe) : status;
+}
+
+/* ---- tables -> tensors ------------------------------------------------------------------------------- */
+
+static void put_text(struct rcd_buf *b, const char *text)
+{
+    json_t *s = json_string(text); /* NULL: not UTF-8 */
+    char *quoted = s != NULL ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
+    (void)rcd_buf_puts(b, quoted != NULL ? quoted : "\"?\"");
+    free(quoted);
+    json_decref(s);
+}
+
+static void put_head(struct rcd_buf *b, const char *name, const char *datatype, size_t n, size_t m)
+{
+    (void)rcd_buf_printf(b, "%s{\"name\":\"%s\",\"datatype\":\"%s\",\"shape\":[%zu",
+                         b->data[b->len - 1] == '[' ? "" : ",", name, datatype, n);
+    if (m > 0)
+        (void)rcd_buf_printf(b, ",%zu", m);
+    (void)rcd_buf_puts(b, "],\"data\":[");
+}
+
+/* Columns [from, to) as numbers. */
+static int put_numbers(struct rcd_buf *b, const struct csv *t, size_t from, size_t to)
+{
+    for (size_t r = 0; r < t->rows; r++) {
+        for (size_t c = from; c < to; c++) {
+            const char *cell = t->cells[r * t->columns + c];
+            char *end = NULL;
+            const double v = strtod(cell, &end);
+            if (!is_number(cell))
+                return rcd__complain(CTL_USAGE, "%s: row %zu, column %zu: '%s' is no number",
+                                     t->file, r + 1, c + 1, cell);
+            (void)rcd_buf_printf(b, "%s%.9g", r + c > from ? "," : "", v);
+        }
+    }
+    (void)rcd_buf_puts(b, "]}");
+    return CTL_OK;
+}
+
+static bool whole_numbers(const struct csv *t, size_t columns)
+{
+    for (size_t r = 0; r < t->rows; r++) {
+        for (size_t c = 0; c < columns; c++) {
+            const char *cell = t->cells[r * t->columns + c];
+            if (cell[0] == '\0' || cell[strspn(cell, "0123456789")] != '\0')
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Where edges have names and nobody says which nodes there are: the names in order of appearance. */
+static int put_names(struct rcd_buf *b, const struct csv *edges)
+{
+    json_t *seen = json_object();
+    size_t n = 0;
+    for (size_t i = 0; seen != NULL && i < 2 * edges->rows; i++) {
+        const char *cell = edges->cells[i / 2 * edges->columns + i % 2];
+        if (json_object_get(seen, cell) == NULL &&
+            json_object_set_new(seen, cell, json_true()) == 0)
+            n++;
+    }
+    put_head(b, "id", "BYTES", n, 0);
+    const char *key;
+    json_t *value;
+    size_t i = 0;
+    json_object_foreach(seen, key, value)
+    {
+        (void)rcd_buf_puts(b, i++ > 0 ? "," : "");
+        put_text(b, key);
+    }
+    (void)rcd_buf_puts(b, "]}");
+    json_decref(seen);
+    return CTL_OK;
+}
+
+static int put_edges(struct rcd_buf *b, const struct csv *t, bool by_name)
+{
+    int status = CTL_OK;
+    put_head(b, "edge_index", by_name ? "BYTES" : "INT64", 2, t->rows);
+    for (size_t c = 0; c < 2; c++) {
+        for (size_t r = 0; r < t->rows; r++) {
+            const char *cell = t->cells[r * t->columns + c];
+            (void)rcd_buf_puts(b, r + c > 0 ? "," : "");
+            if (by_name)
+                put_text(b, cell);
+            else
+                (void)rcd_buf_puts(b, cell);
+        }
+    }
+    (void)rcd_buf_puts(b, "]}");
+    if (t->columns == 3) {
+        put_head(b, "edge_weight", "FP32", t->rows, 0);
+        status = put_numbers(b, t, 2, 3);
+    } else if (t->columns > 3) {
+        put_head(b, "edge_attr", "FP32", t->rows, t->columns - 2);
+        status = put_numbers(b, t, 2, t->columns);
+    }
+    return status;
+}
+
+static int put_nodes(struct rcd_buf *b, const struct csv *t)
+{
+    put_head(b, "id", "BYTES", t->rows, 0);
+    for (size_t r = 0; r < t->rows; r++) {
+        (void)rcd_buf_puts(b, r > 0 ? "," : "");
+        put_text(b, t->cells[r * t->columns]);
+    }
+    (void)rcd_buf_puts(b, "]}");
+    if (t->columns == 1)
+        return CTL_OK;
+    put_head(b, "x", "FP32", t->rows, t->columns - 1);
+    return put_numbers(b, t, 1, t->columns);
+}
+
+static int request_from_tables(const struct ctl_args *args, struct rcd_buf *b)
+{
+    struct csv edges, nodes = {.rows = 0};
+    int status = csv_read(&edges, args->edges_file, 2);
+    if (status == CTL_OK && edges.head == NULL && !whole_numbers(&edges, 2))
+        status = take_head(&edges, 0); /* "source,target" over names, or over numbers */
+    if (status == CTL_OK && edges.columns < 2)
+        status =
+            rcd__complain(CTL_USAGE, "%s: want columns source,target[,weight]", args->edges_file);
+    if (status == CTL_OK && args->nodes_file != NULL)
+        status = csv_read(&nodes, args->nodes_file, 1);
+    const bool by_name = nodes.rows > 0 || (status == CTL_OK && !whole_numbers(&edges, 2));
+    (void)rcd_buf_puts(b, "{\"inputs\":[");
+    if (status == CTL_OK && nodes.rows > 0)
+        status = put_nodes(b, &nodes);
+    else if (status == CTL_OK && by_name)
+        status = put_names(b, &edges);
+    if (status == CTL_OK)
+        status = put_edges(b, &edges, by_name);
+    (void)rcd_buf_printf(b, "],\"parameters\":{\"undirected\":%s}}",
+                         args->undirected ? "true" : "false");
+    if (b->failed && status == CTL_OK)
+        status = rcd__complain(CTL_REFUSED, "no memory for the request");
+    csv_done(&edges);
+    csv_done(&nodes);
+    return status;
+}
+
+/* ---- the commands ------------------------------------------------------------------------------------ */
+
+static int call(const struct ctl_args *args, const char *method, const char *rest, const char *body,
+                size_t len, json_t **ret)
+{
+    char path[PATH_MAX_LEN];
+    struct ctl_args a = *args;
+    a.method = method;
+    if (!rcd__call_path(path, sizeof path, "/v2/graphs/", args->model, rest))
+        return rcd__complain(CTL_USAGE, "the graph's name is too long");
+    return rcd__call_json(&a, path, body, len, ret);
+}
+
+static void print_counts(const json_t *g, const char *key)
+{
+    const char *type;
+    json_t *n;
+    json_object_foreach(json_object_get(g, key), type, n)
+    {
+        char name[200];
+        printf("  %lld %s%s%s", (long long)json_integer_value(n), key,
+               type[0] != '\0' ? " of " : "", rcd_quote(name, sizeof name, type, strlen(type)));
+    }
+}
+
+static void print_graph(const json_t *g)
+{
+    char name[200];
+    const char *text = json_string_value(json_object_get(g, "name"));
+    printf(
+        "%s version %lld:", text != NULL ? rcd_quote(name, sizeof name, text, strlen(text)) : "-",
+        (long long)json_integer_value(json_object_get(g, "version")));
+    print_counts(g, "nodes");
+    print_counts(g, "edges");
+    printf("  %lld bytes\n", (long long)json_integer_value(json_object_get(g, "bytes")));
+}
+
+static int change(const struct ctl_args *args, const char *method)
+{
+    struct rcd_buf b;
+    json_t *answer = NULL;
+    int status = CTL_OK;
+    if (args->request_file != NULL) {
+        status = rcd__read_file(args->request_file, &b);
+    } else {
+        rcd_buf_init(&b, REQUEST_MAX);
+        status = request_from_tables(args, &b);
+    }
+    if (status == CTL_OK)
+        status = call(args, method, "", b.len > 0 ? b.data : "", b.len, &answer);
+    if (status == CTL_OK && !args->json)
+        print_graph(answer);
+    json_decref(answer);
+    rcd_buf_done(&b);
+    return status;
+}
+
+int rcd__command_graph_put(const struct ctl_args *args)
+{
+    if ((args->edges_file != NULL) == (args->request_file != NULL))
+        return rcd__complain(CTL_USAGE, "graph-put needs --edges FILE.csv, or -f REQUEST.json");
+    return change(args, "PUT");
+}
+
+int rcd__command_graph_patch(const struct ctl_args *args)
+{
+    if (args->request_file == NULL)
+        return rcd__complain(CTL_USAGE, "graph-patch needs -f REQUEST.json");
+    return change(args, "PATCH");
+}
+
+int rcd__command_graph_show(const struct ctl_args *args)
+{
+    json_t *answer = NULL;
+    int status = call(args, "GET", "", NULL, 0, &answer);
+    if (status == CTL_OK && !args->json)
+        print_graph(answer);
+    json_decref(answer);
+    return status;
+}
+
+int rcd__command_graph_rm(const struct ctl_args *args)
+{
+    return call(args, "DELETE", "", NULL, 0, NULL);
+}
+
+int rcd__command_graphs(const struct ctl_args *args)
+{
+    json_t *answer = NULL;
+    int status = rcd__call_json(args, "/v2/graphs?limit=1000", NULL, 0, &answer);
+    size_t i;
+    const json_t *g;
+    if (status == CTL_OK && !args->json)
+        json_array_foreach(json_object_get(answer, "graphs"), i, g) print_graph(g);
+    json_decref(answer);
+    return status;
+}
+
+int rcd__command_plan(const struct ctl_args *args)
+{
+    char path[PATH_MAX_LEN];
+    struct ctl_reply r;
+    if (!rcd__call_path(path, sizeof path, "/v2/models/", args->model, "/plan"))
+        return rcd__complain(CTL_USAGE, "the model's name is too long");
+    int status = rcd__call(args, path, NULL, 0, &r);
+    if (status == CTL_OK && r.status != 200)
+        status = rcd__complain(CTL_REFUSED, "%.*s", (int)r.body.len, r.body.data);
+    else if (status == CTL_OK)
+        printf("%.*s", (int)r.body.len, r.body.data);
+    rcd__reply_done(&r);
+    return status;
+}
