@@ -40,6 +40,7 @@ struct rcd_api_opts {
     size_t max_graph_bytes;      /* of one graph */
     size_t max_binding_bytes;    /* kept results of models on graphs */
     uint64_t binding_idle_ns;    /* unused ones go after so long */
+    unsigned run_threads;        /* of a run on a graph */
     size_t max_run_bytes;        /* memory of a run on a graph */
     size_t max_body_bytes;       /* limit of inflated bodies and of decoded requests */
     uint64_t request_timeout_ns; /* default deadline; 0: none */

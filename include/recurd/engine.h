@@ -60,6 +60,10 @@ struct rcd_infer {
 typedef struct rcd_exec rcd_exec;
 RCD_MUST_CHECK rcd_exec *rcd_exec_new(size_t max_live_bytes, size_t max_idle_bytes);
 rcd_exec *rcd_exec_free(rcd_exec *x);
+/** Threads that one run may use, the caller's included; at first 1. More pay for one large piece of
+ * work at a time, such as a whole graph; the bits are the same. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd_exec_set_threads(rcd_exec *x, unsigned threads,
+                                               struct rcd_error *err);
 
 /** Check one request's inputs against the plan (presence, dtype, rank, sizes):
  * RCD_EINVAL naming input, expectation and what came. Threading: any thread. */

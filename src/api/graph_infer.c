@@ -216,7 +216,7 @@ static void work_run(uv_work_t *work)
     if (exec == NULL)
         rcd_fail(&b->err, RCD_ENOMEM, "no memory to run the model on graph '%s'",
                  rcd_graph_name(b->graph));
-    else
+    else if (rcd_exec_set_threads(exec, b->api->opts.run_threads, &b->err) == RCD_OK)
         b->err.code = rcd_bound_new(exec, b->plan, b->in, NULL, &b->bound, &b->err);
     rcd_exec_free(exec);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Thread-local, so that a test's injected failure cannot hit another thread's allocation. */
 static _Thread_local size_t fault_left = SIZE_MAX;
@@ -49,13 +50,22 @@ void *rcd_realloc(void *old, size_t bytes)
     return fails_now() ? NULL : realloc(old, bytes != 0 ? bytes : 1);
 }
 
+enum { HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
+
 void *rcd_alloc_aligned(size_t bytes)
 {
     size_t rounded = 0;
     if (!rcd_add(bytes, RCD_ALIGN - 1, &rounded) || fails_now())
         return NULL;
     rounded &= ~(size_t)(RCD_ALIGN - 1);
-    return aligned_alloc(RCD_ALIGN, rounded != 0 ? rounded : RCD_ALIGN);
+    if (rounded < LARGE)
+        return aligned_alloc(RCD_ALIGN, rounded != 0 ? rounded : RCD_ALIGN);
+    /* rows of a large table that are read in the order of a graph's edges: with small pages, most of
+     * the time would go into finding the page */
+    void *p = aligned_alloc(HUGE_PAGE, (rounded + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+    if (p != NULL)
+        (void)madvise(p, rounded, MADV_HUGEPAGE);
+    return p;
 }
 
 char *rcd_strndup(const char *text, size_t len)

@@ -94,6 +94,7 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
         .max_binding_bytes = d->cfg.graphs_max_results,
         .binding_idle_ns = d->cfg.graphs_results_idle * 1000000u,
         .max_run_bytes = d->cfg.engine_max_run_memory,
+        .run_threads = workers(&d->cfg),
         .version = RCD_VERSION,
         .cpu_level = d->kernels->name,
         .control = d->cfg.models_control != 2,

@@ -166,7 +166,8 @@ struct rcd_scratch {
 struct rcd_exec {
     rcd_pool *pool;
     struct rcd_scratch scratch;
-    size_t scratch_keep; /* pages beyond this go back after a run */
+    struct rcd__team *team; /* NULL: none helps */
+    size_t scratch_keep;    /* pages beyond this go back after a run */
 };
 
 /** One run: the table of values and the requests. */

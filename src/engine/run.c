@@ -4,6 +4,7 @@
  * fails keeps its error, leaves the list, and its values are dropped at the end. Blocks go back to the
  * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
 #include "bind_int.h"
+#include "team.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -31,12 +32,22 @@ rcd_exec *rcd_exec_new(size_t max_live_bytes, size_t max_idle_bytes)
 rcd_exec *rcd_exec_free(rcd_exec *x)
 {
     if (x != NULL) {
+        rcd__team_free(x->team);
         rcd_pool_free(x->pool);
         if (x->scratch.data != NULL)
             munmap(x->scratch.data, x->scratch.cap);
         rcd_free(x);
     }
     return NULL;
+}
+
+rcd_status rcd_exec_set_threads(rcd_exec *x, unsigned threads, struct rcd_error *err)
+{
+    x->team = rcd__team_free(x->team);
+    if (threads > 1)
+        x->team = rcd__team_new(threads - 1);
+    return threads > 1 && x->team == NULL ? rcd_fail(err, RCD_ENOMEM, "no memory for threads")
+                                          : RCD_OK;
 }
 
 static void *scratch_take(rcd_exec *x, size_t bytes)

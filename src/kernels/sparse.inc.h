@@ -4,7 +4,7 @@
  * and each result written once; the rows to come are asked for ahead of time. Lanes past the end of a
  * row may hold what follows it in memory: they are never stored. */
 
-enum { AHEAD = 6, SPMM_BLOCK = VF_LANES == 16 ? 16 : 8 }; /* edges; vectors of a block */
+enum { AHEAD = 8, SPMM_BLOCK = VF_LANES == 16 ? 16 : 8 }; /* edges; vectors of a block */
 
 INLINE vf spmm_load(const float *p, const float *end, size_t n)
 {
@@ -30,6 +30,7 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t g, size_t at, size_t n, 
     for (size_t i = s->row_begin; i < s->row_end; i++) {
         float *y = s->y + i * width + at;
         vf acc[SPMM_BLOCK];
+#pragma GCC unroll 16
         for (size_t v = 0; v < nv; v++)
             acc[v] = !s->accumulate ? (vf){0}
                      : v + 1 == nv  ? v_loadn(y + v * VF_LANES, last)
@@ -38,14 +39,17 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t g, size_t at, size_t n, 
             const float *p = s->x + (size_t)s->col[e] * width + at;
             int32_t ahead = e + AHEAD < n_edges ? e + AHEAD : n_edges - 1;
             const float *next = s->x + (size_t)s->col[ahead] * width + at;
+#pragma GCC unroll 16
             for (size_t v = 0; v < nv; v += 16 / VF_LANES)
-                __builtin_prefetch(next + v * VF_LANES, 0, 3);
+                __builtin_prefetch(next + v * VF_LANES, 0, 2);
             vf w = s->w != NULL ? v_set1(s->w[(size_t)s->edge[e] * s->groups + g]) : v_set1(1);
+#pragma GCC unroll 16
             for (size_t v = 0; v + 1 < nv; v++)
                 acc[v] = spmm_step(how, w, v_load(p + v * VF_LANES), acc[v]);
             const size_t v = nv - 1;
             acc[v] = spmm_step(how, w, spmm_load(p + v * VF_LANES, end, last), acc[v]);
         }
+#pragma GCC unroll 16
         for (size_t v = 0; v + 1 < nv; v++)
             v_store(y + v * VF_LANES, acc[v]);
         v_storen(y + (nv - 1) * VF_LANES, acc[nv - 1], last);

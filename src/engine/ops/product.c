@@ -4,6 +4,7 @@
  * right side made at run time is packed in scratch, so that every product is the same chain. float64
  * and integers take a plain loop in the same order. */
 #include "product.h"
+#include "../team.h"
 
 enum { PANEL = 64 };
 
@@ -116,6 +117,27 @@ void rcd__rows_add(struct rcd_rows *rows, const float *a, float *c, size_t n, si
     }
 }
 
+/* Rows of a product for one of several threads. */
+struct some_rows {
+    const struct rcd_kernels *kern;
+    const struct rcd_gemm *all;
+};
+
+static void multiply_some(void *ctx, size_t from, size_t to)
+{
+    const struct some_rows *s = ctx;
+    struct rcd_gemm part = *s->all;
+    part.rows = to - from;
+    part.a += from;
+    part.c += from;
+    s->kern->gemm(&part);
+}
+
+enum {
+    PARALLEL_FLOPS = 1 << 22,
+    ROW_GROUP = 48
+}; /* of a chunk; rows that fill the kernel's groups */
+
 void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
                         const struct rcd_packed *b, const float *bias, bool accumulate)
 {
@@ -125,7 +147,10 @@ void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
                          .b = b,
                          .bias = bias,
                          .accumulate = accumulate};
-    c->kern->gemm(&g);
+    struct some_rows some = {c->kern, &g};
+    size_t chunk = PARALLEL_FLOPS / (b->k * b->padded + 1);
+    chunk = (chunk / ROW_GROUP + 1) * ROW_GROUP;
+    rcd__team_run(c->x->team, rows->n, chunk, multiply_some, &some);
 }
 
 rcd_status rcd__product_types(struct rcd_check *k)

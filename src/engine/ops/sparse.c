@@ -6,6 +6,7 @@
  * over it; Spmm checks the range that Csr has seen against the sizes it meets. Negative indices count
  * from the end in ONNX: the rare file that has them pays for a second sort. */
 #include "sparse.h"
+#include "../team.h"
 
 #include <string.h>
 
@@ -170,6 +171,22 @@ static rcd_status new_result(struct rcd_call *c, size_t r, struct rcd_tensor **r
     return st;
 }
 
+struct some_rows {
+    const struct rcd_kernels *kern;
+    const struct rcd_spmm *all;
+};
+
+static void sum_some(void *ctx, size_t from, size_t to)
+{
+    const struct some_rows *s = ctx;
+    struct rcd_spmm part = *s->all;
+    part.row_begin = from;
+    part.row_end = to;
+    s->kern->spmm(&part);
+}
+
+enum { PARALLEL_ROWS = 512 };
+
 static rcd_status run_spmm(struct rcd_call *c, size_t r)
 {
     const struct rcd__spmm_state *state = c->node->state;
@@ -205,8 +222,9 @@ static rcd_status run_spmm(struct rcd_call *c, size_t r)
         memset((float *)out->data + rows * width, 0,
                ((size_t)out->dims[0] - rows) * width * sizeof(float));
     s.row_end = rows;
+    struct some_rows some = {c->kern, &s};
     if (width > 0)
-        c->kern->spmm(&s);
+        rcd__team_run(c->x->team, rows, PARALLEL_ROWS, sum_some, &some);
     return RCD_OK;
 }
 

@@ -1,0 +1,185 @@
+"""graph.py - GCN and GAT over a whole graph: recurd's engine against PyTorch Geometric and ONNX Runtime, in turns.
+
+Graphs: one of Cora's size, and one of 169,343 nodes and 1,166,243 edges (both directions added, 128 features, hidden
+256, 3 layers, 40 classes; power-law degrees), made from a seed. Medians of the rounds, one thread and two. Figures
+for recurd: `all`, everything is new, edges are sorted and degrees counted; `kept`, the graph is registered and only the
+features are new. PyTorch Geometric with its edges as a sparse matrix and as an edge index, with torch.compile where that
+works, the normalisation cached. Modes: --quick for the small graph only."""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
+import programs  # noqa: E402
+
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+import torch  # noqa: E402
+import torch_geometric.nn as layers  # noqa: E402
+from torch_geometric.utils import to_torch_csr_tensor  # noqa: E402
+
+GRAPHS = {"cora-size": (2708, 5278, 1433, 16, 2, 7), "arxiv-size": (169343, 1166243, 128, 256, 3, 40)}
+SEED, BUDGET_S = 1, 40
+LARGE = 3e9  # bytes of one value; several are alive, and the machine has some 20 GB
+
+
+class Net(torch.nn.Module):
+    def __init__(self, kind, n_in, hidden, n_layers, n_out, cached=False):
+        super().__init__()
+        made, width = [], n_in
+        for i in range(n_layers):
+            last = i + 1 == n_layers
+            if kind == "gcn":
+                made.append(layers.GCNConv(width, n_out if last else hidden, cached=cached))
+                width = hidden
+            else:
+                made.append(layers.GATConv(width, n_out if last else max(hidden // 8, 2), heads=1 if last else 8))
+                width = 8 * max(hidden // 8, 2)
+        self.layers = torch.nn.ModuleList(made)
+
+    def forward(self, x, edge_index):
+        for i, layer in enumerate(self.layers):
+            x = layer(torch.relu(x) if i else x, edge_index)
+        return x
+
+
+def graph(nodes, edges, features):
+    """Ends by a power law; both directions."""
+    rng = np.random.default_rng(SEED)
+    weight = (np.arange(nodes) + 10.0) ** -0.8
+    ends = rng.choice(nodes, (2, edges), p=weight / weight.sum())
+    ends = rng.permutation(nodes)[ends]
+    index = np.concatenate([ends, ends[::-1]], 1).astype(np.int64)
+    return rng.standard_normal((nodes, features)).astype(np.float32), np.ascontiguousarray(index)
+
+
+class Recurd:
+    def __init__(self, folder, x, index, threads):
+        self.process = subprocess.Popen(
+            [programs.RIG / "graph_run", folder / "model.onnx", str(x.shape[0]), str(x.shape[1]), folder / "x.f32",
+             str(index.shape[1]), folder / "edges.i64", str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def timed(f):
+    start = time.perf_counter()
+    f()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def bandwidth():
+    """GB/s of reading, one thread: a sum over memory far larger than any cache."""
+    a = torch.ones(1 << 26)
+    torch.set_num_threads(1)
+    return max(a.numel() * 4 / 1e6 / timed(lambda: a.sum()) for _ in range(5))
+
+
+def compiled(net, x, edges):
+    try:
+        fast = torch.compile(net)
+        with torch.no_grad():
+            fast(x, edges)
+        return fast
+    except Exception as e:  # a peer that cannot is left out, and said
+        programs.say(f"torch.compile: {str(e).strip().splitlines()[0][:100]}")
+        return None
+
+
+def contestants(folder, kind, shape, x, index, threads):
+    nodes, _, n_in, hidden, n_layers, n_out = shape
+    torch.manual_seed(SEED)
+    net, cached = Net(kind, n_in, hidden, n_layers, n_out).eval(), Net(kind, n_in, hidden, n_layers, n_out, True).eval()
+    cached.load_state_dict(net.state_dict())
+    tx, ti = torch.from_numpy(x), torch.from_numpy(index)
+    if not (folder / "model.onnx").exists():
+        torch.onnx.export(net, (tx[:50], ti[:, :0]), str(folder / "model.onnx"), dynamo=False, opset_version=18,
+                          input_names=["x", "edge_index"], output_names=["y"],
+                          dynamic_axes={"x": {0: "nodes"}, "edge_index": {1: "edges"}, "y": {0: "nodes"}})
+        x.tofile(folder / "x.f32")
+        index.tofile(folder / "edges.i64")
+    torch.set_num_threads(threads)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    large = 8 * index.shape[1] * hidden > LARGE  # ONNX Runtime and torch.compile spread indices over channels
+    session = None if large else onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
+    recurd = Recurd(folder, x, index, threads)
+    run = {"recurd all": lambda: recurd.ask("all"), "recurd kept": lambda: recurd.ask("kept"),
+           "pyg edge_index": lambda: timed(lambda: cached(tx, ti))}
+    if large:
+        programs.say("onnxruntime and torch.compile are left out: they would need more memory than there is")
+    else:
+        run["onnxruntime"] = lambda: timed(lambda: session.run(None, {"x": x, "edge_index": index}))
+    if kind == "gcn":
+        sparse = to_torch_csr_tensor(ti, size=(nodes, nodes))  # symmetric: its own transpose
+        matrix = Net(kind, n_in, hidden, n_layers, n_out, True).eval()
+        matrix.load_state_dict(net.state_dict())
+        run["pyg sparse"] = lambda: timed(lambda: matrix(tx, sparse))
+    fast = None if large else compiled(Net(kind, n_in, hidden, n_layers, n_out).eval(), tx, ti)
+    if fast is not None:
+        run["pyg compiled"] = lambda: timed(lambda: fast(tx, ti))
+    with torch.no_grad():
+        want = net(tx, ti).numpy()
+    recurd.ask(f"save {folder / 'y.f32'}")
+    got = np.fromfile(folder / "y.f32", np.float32).reshape(want.shape)
+    far = float(np.abs(got - want).max() / np.abs(want).max())
+    return recurd, run, far
+
+
+def compete(name, kind, threads, rows):
+    shape = GRAPHS[name]
+    x, index = graph(shape[0], shape[1], shape[2])
+    folder = programs.OUT / f"graph-{name}-{kind}"
+    folder.mkdir(parents=True, exist_ok=True)
+    recurd, run, far = contestants(folder, kind, shape, x, index, threads)
+    times, end = {k: [] for k in run}, time.monotonic() + BUDGET_S
+    with torch.no_grad():
+        for f in run.values():
+            f()
+        while time.monotonic() < end and len(times["recurd all"]) < 15 or len(times["recurd all"]) < 3:
+            for k, f in run.items():
+                times[k].append(f())
+    medians = {k: statistics.median(v) for k, v in times.items()}
+    best = min((v, k) for k, v in medians.items() if not k.startswith("recurd"))
+    peak = recurd.ask("bytes")
+    nodes, edges = x.shape[0], index.shape[1]
+    needed = x.nbytes + index.nbytes + 4 * (nodes + 2 * (edges + nodes)) + 2 * 4 * nodes * max(shape[3], shape[5])
+    rows.append({"graph": name, "model": kind, "threads": threads, "rounds": len(times["recurd all"]), "ms": medians,
+                 "best peer": best[1], "ratio all": best[0] / medians["recurd all"],
+                 "ratio kept": best[0] / medians["recurd kept"], "difference": far, "peak bytes": peak,
+                 "peak over features, edges, sorted edges and two layers": peak / needed})
+    recurd.close()
+    r = rows[-1]
+    others = ", ".join(f"{k} {v:.1f}" for k, v in medians.items() if not k.startswith("recurd"))
+    print(f"{name:10} {kind} {threads} thread{'s' if threads > 1 else ' '} {r['ratio all']:5.1f}x {r['ratio kept']:5.1f}x "
+          f"all {medians['recurd all']:.1f} kept {medians['recurd kept']:.1f} ms; {others} ms; peak "
+          f"{peak / 1e6:.0f} MB ({peak / needed:.2f}); differs {far:.0e}", flush=True)
+
+
+def main():
+    names = [n for n in GRAPHS if "--quick" not in sys.argv or n == "cora-size"]
+    rows = []
+    print(f"memory is read at {bandwidth():.1f} GB/s by one thread")
+    print("graph      model threads  ratio to the best peer: all, kept; then medians")
+    for name in names:
+        for kind in ("gcn", "gat"):
+            for threads in (1, 2):
+                compete(name, kind, threads, rows)
+    (programs.OUT / "graph.json").write_text(json.dumps(rows, indent=1))
+
+
+main()
