@@ -15,7 +15,8 @@ rcd_status rcd__config_read_env(struct rcd_config *c, char *const *environ_, str
     for (char *const *e = environ_; e != NULL && *e != NULL; e++) {
         const char *equals = strchr(*e, '=');
         if (strncmp(*e, "RECURD_", 7) != 0 || equals == NULL || is_service_link(*e) ||
-            strncmp(*e, "RECURD_CONFIG=", 14) == 0)
+            strncmp(*e, "RECURD_CONFIG=", 14) == 0 ||
+            strncmp(*e, "RECURD_SERVER=", 14) == 0) /* that one is recurctl's */
             continue;
         char name[RCD__NAME_MAX];
         size_t len = (size_t)(equals - *e);

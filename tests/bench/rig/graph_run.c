@@ -71,12 +71,17 @@ static size_t peak_bytes(void)
     return kb * 1024;
 }
 
+static int64_t number(const char *text)
+{
+    return strtoll(text, NULL, 10);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 8)
         return 2;
     size_t n = 0;
-    const int64_t xd[2] = {atoll(argv[2]), atoll(argv[3])}, ed[2] = {2, atoll(argv[5])};
+    const int64_t xd[2] = {number(argv[2]), number(argv[3])}, ed[2] = {2, number(argv[5])};
     struct rcd_error err = {.code = RCD_OK};
     rcd_plan *p = load(argv[1]);
     struct rcd_tensor in[2], open[2], fixed[2], out[4];
@@ -89,7 +94,7 @@ int main(int argc, char **argv)
     fixed[1] = in[1];
     fixed[0].dtype = open[1].dtype = RCD_NONE;
     rcd_exec *x = rcd_exec_new((size_t)1 << 33, (size_t)1 << 30);
-    if (x == NULL || rcd_exec_set_threads(x, (unsigned)atoi(argv[7]), &err) != RCD_OK)
+    if (x == NULL || rcd_exec_set_threads(x, (unsigned)number(argv[7]), &err) != RCD_OK)
         die("exec", &err);
     rcd_bound *b = NULL;
     char line[4200];

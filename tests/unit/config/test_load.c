@@ -162,7 +162,8 @@ Test(config, other_errors_name_the_source)
 Test(config, foreign_variables_are_left_alone)
 {
     static const char *const fine[] = {"RECURD_PORT=tcp://10.0.0.1:8000",
-                                       "RECURD_SERVICE_HOST=10.0.0.1", "RECURDX=1", "OTHER=1"};
+                                       "RECURD_SERVICE_HOST=10.0.0.1", "RECURD_SERVER=http://a",
+                                       "RECURDX=1", "OTHER=1"};
     for (size_t i = 0; i < RCD_COUNT(fine); i++) {
         struct rcd_config c;
         struct rcd_error err = {0};

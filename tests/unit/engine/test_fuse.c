@@ -1,0 +1,188 @@
+/* test_fuse.c - what becomes of a graph layer: merged nodes, known sizes, one sparse product. */
+#include "../onnx/model_bytes.h"
+#include "recurd/engine_bind.h"
+#include "recurd/engine_report.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(engine_fuse, .timeout = 60);
+
+static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
+{
+    struct pb t = mk_tensor(name, T_I64, dims);
+    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
+    return t;
+}
+
+/* One layer: y = sum over edges of w[e] x[src[e]], in the words of an exporter. */
+static void layer(struct pb *g, const char *const *v)
+{
+    enum { X, M, U, C, S, E, T, Z, Y, INPUT };
+    char text[96];
+#define NODE(op, out, ...)                                                                         \
+    (snprintf(text, sizeof text, __VA_ARGS__), pb_msg(g, G_NODE, mk_node(op, out, text, out)))
+    NODE("Gather", v[M], "%s,src", v[X]);
+    NODE("Mul", v[U], "%s,wcol", v[M]);
+    NODE("Reshape", v[C], "dst,column");
+    NODE("Shape", v[S], "%s", v[U]);
+    NODE("Expand", v[E], "%s,%s", v[C], v[S]);
+    NODE("Shape", v[T], "%s", v[X]);
+    NODE("ConstantOfShape", v[Z], "%s", v[T]);
+#undef NODE
+    snprintf(text, sizeof text, "%s,%s,%s", v[Z], v[E], v[U]);
+    struct pb n = mk_node("ScatterElements", v[Y], text, v[Y]);
+    add_attr_int(&n, "axis", 0);
+    add_attr_str(&n, "reduction", "add");
+    pb_msg(g, G_NODE, n);
+}
+
+static struct pb two_layers(const char *w_dims)
+{
+    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
+    static const char *const first[] = {"x", "m0", "u0", "c0", "s0", "e0", "t0", "z0", "h"};
+    static const char *const second[] = {"h", "m1", "u1", "c1", "s1", "e1", "t1", "z1", "y"};
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
+    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
+    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
+    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
+    layer(&g, first);
+    layer(&g, second);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,3"));
+    pb_msg(&g, G_INPUT, mk_info("edge_index", T_I64, "2,edges"));
+    pb_msg(&g, G_INPUT, mk_info("w", T_FLOAT, w_dims));
+    pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+    return mk_model(8, 18, g);
+}
+
+static rcd_plan *plan_of(struct pb model)
+{
+    rcd_onnx_model *m = load_ok(model);
+    rcd_plan *p = NULL;
+    struct rcd_error err;
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+    cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK, "%s", err.text);
+    return p;
+}
+
+static size_t lines_with(const rcd_plan *p, const char *word)
+{
+    struct rcd_buf b;
+    size_t n = 0;
+    rcd_buf_init(&b, 1 << 20);
+    cr_assert(rcd_plan_report(p, &b) == RCD_OK && rcd_buf_append(&b, "", 1) == RCD_OK);
+    for (const char *at = b.data; (at = strstr(at, word)) != NULL; at++)
+        n++;
+    rcd_buf_done(&b);
+    return n;
+}
+
+Test(engine_fuse, two_layers_share_the_sorted_edges)
+{
+    rcd_plan *p = plan_of(two_layers("edges"));
+    cr_assert(lines_with(p, "* Spmm(") == 2 && lines_with(p, "* Csr(") == 1 &&
+              lines_with(p, "* CsrCols(") == 1);
+    cr_assert(lines_with(p, "ScatterElements(") == 0 && lines_with(p, "Expand(") == 0 &&
+              lines_with(p, "Mul(") == 0);
+    rcd_plan_unref(p);
+}
+
+/* A factor of another length would broadcast or fail: what cannot be proved is not fused with it. */
+Test(engine_fuse, unproved_sizes_stay_as_the_file_says)
+{
+    rcd_plan *p = plan_of(two_layers("others"));
+    cr_assert(lines_with(p, "Mul(") == 2, "the factors are applied by themselves");
+    rcd_plan_unref(p);
+}
+
+struct run {
+    float x[12], w[5], y[12];
+    int64_t edges[10];
+};
+
+static rcd_status run_once(struct run *r, const char **ret_text)
+{
+    static char text[RCD_ERROR_TEXT];
+    static const int64_t xd[] = {4, 3}, ed[] = {2, 5}, wd[] = {5};
+    rcd_plan *p = plan_of(two_layers("edges"));
+    rcd_exec *x = rcd_exec_new(1 << 20, 1 << 20);
+    struct rcd_tensor in[3], out[1];
+    memset(in, 0, sizeof in);
+    memset(out, 0, sizeof out);
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, xd) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 2, ed) && rcd_tensor_shape(&in[2], RCD_F32, 1, wd));
+    in[0].data = r->x;
+    in[1].data = r->edges;
+    in[2].data = r->w;
+    struct rcd_infer req = {.in = in, .out = out};
+    struct rcd_infer *const list[] = {&req};
+    rcd_exec_run(x, p, 1, list, NULL);
+    rcd_status st = req.err.code;
+    snprintf(text, sizeof text, "%s", req.err.text);
+    *ret_text = text;
+    if (st == RCD_OK)
+        memcpy(r->y, out[0].data, sizeof r->y);
+    rcd_infer_drop(&req, 1);
+    rcd_exec_free(x);
+    rcd_plan_unref(p);
+    return st;
+}
+
+/* Small whole numbers: exact whatever the order. */
+Test(engine_fuse, sums_duplicates_loops_and_isolated_nodes)
+{
+    struct run r = {.x = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 1},
+                    .w = {1, 2, 3, -1, 2},
+                    .edges = {0, 0, 1, 2, 1, 1, 1, 1, 2, 0}};
+    const char *why = "";
+    cr_assert(run_once(&r, &why) == RCD_OK, "%s", why);
+    float h[12] = {0}, y[12] = {0};
+    for (int e = 0; e < 5; e++) {
+        for (int c = 0; c < 3; c++)
+            h[r.edges[5 + e] * 3 + c] += r.w[e] * r.x[r.edges[e] * 3 + c];
+    }
+    for (int e = 0; e < 5; e++) {
+        for (int c = 0; c < 3; c++)
+            y[r.edges[5 + e] * 3 + c] += r.w[e] * h[r.edges[e] * 3 + c];
+    }
+    cr_assert(memcmp(r.y, y, sizeof y) == 0);
+    struct run again = r; /* an index that counts from the end means the same node */
+    again.edges[5] = 1 - 4;
+    again.edges[3] = 2 - 4;
+    cr_assert(run_once(&again, &why) == RCD_OK, "%s", why);
+    cr_assert(memcmp(again.y, y, sizeof y) == 0);
+}
+
+Test(engine_fuse, indices_out_of_range_are_named)
+{
+    struct run r = {.edges = {0, 0, 1, 2, 1, 1, 1, 1, 4, 0}};
+    const char *why = "";
+    cr_assert(run_once(&r, &why) == RCD_EINVAL);
+    cr_assert(strstr(why, "index 3 is 4, want -4 to 3") != NULL, "%s", why);
+    r.edges[8] = 0;
+    r.edges[2] = -5;
+    cr_assert(run_once(&r, &why) == RCD_EINVAL);
+    cr_assert(strstr(why, "index 2 is -5") != NULL, "%s", why);
+}
+
+Test(engine_fuse, failing_allocations)
+{
+    bool done = false;
+    for (size_t k = 0; !done; k++) {
+        rcd_onnx_model *m = load_ok(two_layers("edges"));
+        const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+        rcd_plan *p = NULL;
+        struct rcd_error err;
+        rcd_fault_after(k);
+        rcd_status st = rcd_plan_new(&m, &opts, &p, &err);
+        done = !rcd_fault_hit();
+        rcd_fault_after(SIZE_MAX);
+        cr_assert(done ? st == RCD_OK : st == RCD_OK || st == RCD_ENOMEM, "k = %zu: %d", k,
+                  (int)st);
+        rcd_plan_unref(p);
+        rcd_onnx_free(m);
+    }
+}
