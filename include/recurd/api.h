@@ -35,6 +35,7 @@ struct rcd_api_opts {
     const char *version;         /* of the daemon */
     const char *cpu_level;       /* for recurd_build_info */
     bool control;                /* load and unload over HTTP are allowed */
+    bool triton_metrics;         /* nv_inference_*, too */
     bool strict_ready;           /* ready only when every model on disk is */
     rcd_graphs *graphs;          /* [borrowed] */
     size_t max_graph_bytes;      /* of one graph */

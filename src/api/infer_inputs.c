@@ -133,6 +133,26 @@ static size_t rows_of(const struct rcd_io *io, size_t n, const struct rcd_tensor
     return 1;
 }
 
+enum { GRAPH_ROW = 256 };
+
+/* A graph inside a request counts by its nodes and edges: 256 of them are a row, so that max_rows is a
+ * budget for the graphs of a batch, too. 0: there is none. */
+static size_t graph_rows(const struct rcd_io *io, size_t n, const struct rcd_tensor *in)
+{
+    size_t nodes = 0, edges = 0;
+    bool graph = false;
+    for (size_t i = 0; i < n; i++) {
+        const bool index = in[i].dtype == RCD_I64 && in[i].rank == 2 && in[i].dims[0] == 2;
+        if (index && strncmp(io[i].name, "edge_index", 10) == 0) {
+            graph = true;
+            edges += (size_t)in[i].dims[1];
+        } else if (in[i].dtype == RCD_F32 && in[i].rank >= 1 && (size_t)in[i].dims[0] > nodes) {
+            nodes = (size_t)in[i].dims[0];
+        }
+    }
+    return graph ? 1 + (nodes + edges) / GRAPH_ROW : 0;
+}
+
 static rcd_status take_inputs(struct rcd__infer *x, struct rcd_error *err)
 {
     size_t n = 0;
@@ -156,7 +176,9 @@ static rcd_status take_inputs(struct rcd__infer *x, struct rcd_error *err)
         in[at] = x->wire.inputs[i].tensor;
     }
     x->job.infer.in = in;
-    x->job.rows = rows_of(io, n, in);
+    const size_t graph = graph_rows(io, n, in);
+    x->graph_inside = graph > 0;
+    x->job.rows = graph > 0 ? graph : rows_of(io, n, in);
     if (st == RCD_OK && x->on_graph.graph != NULL)
         st = rcd__graph_inputs(x, in, err);
     return st;

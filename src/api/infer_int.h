@@ -50,6 +50,7 @@ struct rcd__infer {
     size_t n_asked;
     rcd_nonfinite nonfinite;
     uint64_t timeout_ns; /* for the wait in the queue; 0: none */
+    bool graph_inside;   /* the request brings a graph: rows count its nodes and edges */
     bool decoded;        /* on the loop, when it came */
     bool timing;         /* tell times in the answer */
     struct rcd__sequence seq;

@@ -1,22 +1,16 @@
 /* metrics.c - GET /metrics. Label sets are closed: models and versions come from the registry, HTTP
  * codes from our own answers. The samples of one family must stand together, so the versions'
  * counters are copied first and walked once per family. */
+#include "metrics.h"
 #include "api_int.h"
 #include "graphs.h"
-#include "recurd/obs.h"
 #include "stores.h"
 
 #include <stdio.h>
 
-struct row {
-    const rcd_version *v;
-    struct rcd_label labels[3]; /* model, version, and one for the family's own */
-    struct rcd_queue_stats s;
-};
-
 struct scrape {
     struct rcd_prom prom;
-    struct row *rows;
+    struct rcd__metrics_row *rows;
     size_t n;
     double time_bounds[RCD_TIME_BUCKETS], batch_bounds[RCD_BATCH_BUCKETS];
 };
@@ -99,8 +93,8 @@ static void put_models(struct scrape *c)
                             c->rows[i].s.execution_count);
 }
 
-static void put_labelled(struct scrape *c, const char *name, struct row *r, const char *label,
-                         const char *value, uint64_t n)
+static void put_labelled(struct scrape *c, const char *name, struct rcd__metrics_row *r,
+                         const char *label, const char *value, uint64_t n)
 {
     r->labels[2] = (struct rcd_label){label, value};
     rcd_prom_sample_u64(&c->prom, name, r->labels, 3, n);
@@ -111,14 +105,14 @@ static void put_outcomes(struct scrape *c)
     rcd_prom_family(&c->prom, "recurd_requests_total", "counter",
                     "Inference requests that left the queue, by outcome.");
     for (size_t i = 0; i < c->n; i++) {
-        struct row *r = &c->rows[i];
+        struct rcd__metrics_row *r = &c->rows[i];
         put_labelled(c, "recurd_requests_total", r, "outcome", "success", r->s.success.count);
         put_labelled(c, "recurd_requests_total", r, "outcome", "failure", r->s.fail.count);
     }
     rcd_prom_family(&c->prom, "recurd_rejected_total", "counter",
                     "Inference requests that were not run: queue full, out of time, client left.");
     for (size_t i = 0; i < c->n; i++) {
-        struct row *r = &c->rows[i];
+        struct rcd__metrics_row *r = &c->rows[i];
         put_labelled(c, "recurd_rejected_total", r, "reason", "queue_full", r->s.rejected);
         put_labelled(c, "recurd_rejected_total", r, "reason", "deadline", r->s.expired);
         put_labelled(c, "recurd_rejected_total", r, "reason", "client_gone", r->s.cancelled);
@@ -130,7 +124,7 @@ static void put_times(struct scrape *c)
     rcd_prom_family(&c->prom, "recurd_request_duration_seconds", "histogram",
                     "Time of successful inference requests by stage, from submit to encoded.");
     for (size_t i = 0; i < c->n; i++) {
-        struct row *r = &c->rows[i];
+        struct rcd__metrics_row *r = &c->rows[i];
         const struct {
             const char *name;
             const struct rcd_phase_stats *p;
@@ -200,6 +194,8 @@ void rcd__metrics(void *ctx, rcd_http_req *req)
         put_models(&c);
         put_outcomes(&c);
         put_times(&c);
+        if (api->opts.triton_metrics)
+            rcd__metrics_triton(&c.prom, c.rows, c.n);
     } else {
         b.failed = true;
     }

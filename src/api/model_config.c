@@ -1,6 +1,6 @@
 /* model_config.c - GET /v2/models/{model}/config in the words of Triton's ModelConfig.
  * max_batch_size is 0: shapes are given in full, the batch dimension is one of them. */
-#include "api_int.h"
+#include "stores.h"
 
 #include <inttypes.h>
 
@@ -38,6 +38,34 @@ static void put_policy(struct rcd_buf *b, const struct rcd_model_config *c)
     }
 }
 
+/* As Triton says of a model whose requests belong to sequences. */
+static void put_sequences(struct rcd_buf *b, const rcd_version *v, const struct rcd_io *in,
+                          size_t n_in, const struct rcd_io *out)
+{
+    const struct rcd_model_config *c = rcd_version_config(v);
+    bool first = true;
+    (void)rcd_buf_printf(b,
+                         ",\"sequence_batching\":{\"max_sequence_idle_microseconds\":%" PRIu64
+                         ",\"oldest\":{\"max_queue_delay_microseconds\":%" PRIu64 "},\"state\":[",
+                         c->sessions.idle_ms * 1000, c->max_delay_us);
+    for (size_t i = 0; i < n_in; i++) {
+        const int o = rcd_plan_state_output(rcd_version_plan(v), i);
+        if (o < 0)
+            continue;
+        (void)rcd_buf_puts(b, first ? "{\"input_name\":" : ",{\"input_name\":");
+        first = false;
+        rcd__put_text(b, in[i].name);
+        (void)rcd_buf_puts(b, ",\"output_name\":");
+        rcd__put_text(b, out[o].name);
+        (void)rcd_buf_printf(b, ",\"data_type\":\"TYPE_%s\",\"dims\":[",
+                             rcd_dtype_name(in[i].dtype));
+        for (int d = 0; d < in[i].rank; d++)
+            (void)rcd_buf_printf(b, "%s%" PRId64, d == 0 ? "" : ",", in[i].dims[d]);
+        (void)rcd_buf_puts(b, "]}");
+    }
+    (void)rcd_buf_puts(b, "]}");
+}
+
 void rcd__model_config(void *ctx, rcd_http_req *req)
 {
     rcd_version *v = rcd__version_of(ctx, req);
@@ -60,13 +88,17 @@ void rcd__model_config(void *ctx, rcd_http_req *req)
     put_tensors(&b, out, n_out, false);
     (void)rcd_buf_puts(&b, ",\"instance_group\":[{\"name\":");
     rcd__put_text(&b, rcd_version_model(v));
-    (void)rcd_buf_printf(&b,
-                         ",\"kind\":\"KIND_CPU\",\"count\":1}],"
-                         "\"model_transaction_policy\":{\"decoupled\":false},"
-                         "\"dynamic_batching\":{\"max_queue_delay_microseconds\":%" PRIu64
-                         ",\"default_queue_policy\":{\"max_queue_size\":%zu}},"
-                         "\"parameters\":{\"recurd_max_rows\":{\"string_value\":\"%zu\"}}}",
-                         c->max_delay_us, c->max_queue, c->max_rows);
+    (void)rcd_buf_printf(&b, ",\"kind\":\"KIND_CPU\",\"count\":1}],"
+                             "\"model_transaction_policy\":{\"decoupled\":false}");
+    if (rcd__served(v)->store != NULL)
+        put_sequences(&b, v, in, n_in, out);
+    else
+        (void)rcd_buf_printf(&b,
+                             ",\"dynamic_batching\":{\"max_queue_delay_microseconds\":%" PRIu64
+                             ",\"default_queue_policy\":{\"max_queue_size\":%zu}}",
+                             c->max_delay_us, c->max_queue);
+    (void)rcd_buf_printf(&b, ",\"parameters\":{\"recurd_max_rows\":{\"string_value\":\"%zu\"}}}",
+                         c->max_rows);
     rcd_version_unref(v);
     rcd__answer(req, 200, &b);
 }

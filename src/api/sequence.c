@@ -66,7 +66,7 @@ static rcd_status check_inputs(const struct rcd__infer *x, struct rcd_error *err
                 "with sequence_start only, or set it by PUT .../state",
                 io[i].name);
     }
-    if (x->job.rows > 1 && x->on_graph.graph == NULL)
+    if (x->job.rows > 1 && x->on_graph.graph == NULL && !x->graph_inside)
         return rcd_fail(err, RCD_EINVAL, "a request of a session has batch size 1, not %zu",
                         x->job.rows);
     return RCD_OK;

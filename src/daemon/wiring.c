@@ -98,6 +98,7 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
         .version = RCD_VERSION,
         .cpu_level = d->kernels->name,
         .control = d->cfg.models_control != 2,
+        .triton_metrics = d->cfg.metrics_triton_names,
         .strict_ready = d->cfg.models_strict_ready,
         .max_body_bytes = d->cfg.server_max_body,
         .request_timeout_ns = d->cfg.batching_request_timeout * 1000000u,

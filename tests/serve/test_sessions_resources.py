@@ -345,5 +345,27 @@ def test_nonsense():
                 continues(c, "mine", [], states=c.state("mine").outputs)
 
 
+# ---- what others know it by -----------------------------------------------------------------------
+
+
+def test_configuration_and_counters_of_triton():
+    with Serving(LSTM, None, "--metrics-triton-names", "yes") as (d, c):
+        config = json.loads(c.expect("GET", f"/v2/models/m/config")[0])
+        states = config["sequence_batching"]["state"]
+        assert {(s["input_name"], s["output_name"]) for s in states} == {("h0", "hn"), ("c0", "cn")}, states
+        assert config["sequence_batching"]["max_sequence_idle_microseconds"] > 0 and "dynamic_batching" not in config
+        run(c, 5, LSTM.steps(RNG, 3))
+        text = d.call("GET", "/metrics")[1].decode()
+        figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nv_inference"))
+        labels = f'model="m",version="1"'
+        assert figures["nv_inference_request_success{" + labels + "}"] == "3", figures
+        assert figures["nv_inference_exec_count{" + labels + "}"] == "3"
+        assert int(figures["nv_inference_request_duration_us{" + labels + "}"]) > 0
+        assert figures["nv_inference_request_failure{" + labels + ',reason="OTHER"}'] == "0"
+    with Serving() as (d, _):
+        assert b"nv_inference" not in d.call("GET", "/metrics")[1]
+
+
+
 if __name__ == "__main__":
     daemon.main(dict(globals()))
