@@ -6,6 +6,7 @@ though no GPU. They are fetched once into `folder`; without them the checks are 
 """
 
 import csv
+import json
 import glob
 import os
 import subprocess
@@ -54,7 +55,10 @@ def program(folder):
 
 def drive_sequences(site, folder):
     """Start and end flags and integer ids, as the C++ client sends them."""
-    drive(site, folder, "running_sum", ["--shape", "x:1,2", "--sequence-length", "6"])
+    steps = os.path.join(site.scratch, "steps.json")
+    with open(steps, "w") as file:  # states are inputs that may be left out: what data does not name is not sent
+        json.dump({"data": [[{"x": {"content": [1.0, 2.0], "shape": [1, 2]}} for _ in range(6)]]}, file)
+    drive(site, folder, "running_sum", ["--input-data", steps, "--shape", "x:1,2", "--shape", "held:1,2"])
 
 
 def drive(site, folder, model, options):
