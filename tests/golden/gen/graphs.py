@@ -1,6 +1,6 @@
 """graphs.py - graph networks of PyTorch Geometric through both exporters, with PyTorch's answers on random graphs.
 
-usage: graphs.py FOLDER [SEED]. Graphs have duplicate edges, self-loops and isolated nodes; some have no edges, some
+usage: graphs.py FOLDER [SEED [NAME...]]. Graphs have duplicate edges, self-loops and isolated nodes; some have no edges, some
 one node. Where the exported file, run by ONNX Runtime, disagrees with PyTorch (the exporter's fault: recurd runs the
 file as it is written), the answer is ONNX Runtime's, and the name is printed."""
 
@@ -61,6 +61,53 @@ class Pool(nn.Module):
         return self.out(self.pool(torch.relu(self.a(x, edge_index)), batch))
 
 
+class SortPool(nn.Module):
+    """DGCNN's pooling: the k last rows by the last channel, padded with zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.pool, self.out = g.GraphConv(F_IN, 5), g.SortAggregation(k=4), nn.Linear(20, F_OUT)
+
+    def forward(self, x, edge_index, batch):
+        return self.out(self.pool(torch.tanh(self.a(x, edge_index)), batch))
+
+
+class TopK(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.pool, self.b = g.GraphConv(F_IN, 8), g.TopKPooling(8, ratio=0.5), g.GraphConv(8, F_OUT)
+
+    def forward(self, x, edge_index, batch):
+        x, edge_index, _, batch, _, _ = self.pool(torch.relu(self.a(x, edge_index)), edge_index, None, batch)
+        return self.b(x, edge_index)
+
+
+class DiffPool(nn.Module):
+    """Dense DiffPool of one graph: the adjacency is made from the edges."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.assign = g.DenseSAGEConv(F_IN, 8), g.DenseSAGEConv(F_IN, 3)
+        self.after, self.out = g.DenseSAGEConv(8, 8), nn.Linear(8, F_OUT)
+
+    def forward(self, x, adj):
+        z, s = torch.relu(self.embed(x, adj)), self.assign(x, adj)
+        x, adj, _, _ = g.dense_diff_pool(z, adj, s)
+        return self.out(torch.relu(self.after(x, adj)).mean(1))
+
+
+class Spectral(nn.Module):
+    """x * g = U g(L) U^T x: the basis and the eigenvalues come with the request."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, F_IN))
+        self.out = nn.Linear(F_IN, F_OUT)
+
+    def forward(self, x, basis, values):
+        return self.out(torch.tanh(basis @ (self.filter(values.unsqueeze(1)) * (basis.T @ x))))
+
+
 class Gae(nn.Module):
     def __init__(self):
         super().__init__()
@@ -101,12 +148,16 @@ NETS = {
     "pool_mean": (lambda: Pool(g.global_mean_pool), "b"),
     "pool_max": (lambda: Pool(g.global_max_pool), "b"),
     "pool_add": (lambda: Pool(g.global_add_pool), "b"),
+    "sortpool": (SortPool, "b"),
+    "topk": (TopK, "b"),
+    "diffpool": (DiffPool, "d"),
+    "spectral": (Spectral, "s"),
     "gae": (Gae, "p"),
     "tgcn": (Tgcn, "wh"),
 }
 NAMES = {"w": "edge_weight", "t": "edge_type", "b": "batch", "p": "pairs", "h": "h"}
 AXES = {"x": {0: "nodes"}, "edge_index": {1: "edges"}, "edge_weight": {0: "edges"}, "edge_type": {0: "edges"},
-        "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"}}
+        "adj": {1: "nodes", 2: "nodes"}, "basis": {0: "nodes", 1: "nodes"}, "values": {0: "nodes"}, "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"}}
 
 
 def inputs(rng, n, e, more):
@@ -115,6 +166,14 @@ def inputs(rng, n, e, more):
     if e > 3:
         ends[:, 1], ends[1, 2] = ends[:, 0], ends[0, 2]
     made = {"x": rng.standard_normal((n, F_IN)).astype(np.float32), "edge_index": ends.astype(np.int64)}
+    if more in ("d", "s"):
+        a = np.zeros((n, n), np.float32)
+        a[ends[0], ends[1]] = a[ends[1], ends[0]] = 1
+        if more == "d":
+            return {"x": made["x"][None], "adj": a[None]}
+        scale = 1 / np.sqrt(np.maximum(a.sum(1), 1))
+        values, basis = np.linalg.eigh(np.eye(n, dtype=np.float32) - scale[:, None] * a * scale)
+        return {"x": made["x"], "basis": basis.astype(np.float32), "values": values.astype(np.float32)}
     for m in more:
         made[NAMES[m]] = {
             "w": lambda: rng.random(e).astype(np.float32) + 0.1, "t": lambda: rng.integers(0, 3, e),
@@ -168,6 +227,8 @@ def write(folder, net, cases):
 def main():
     root, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     for name, (make, more) in NETS.items():
+        if len(sys.argv) > 3 and name not in sys.argv[3:]:
+            continue
         for way, opset in (("ts", 16), ("ts", 18), ("dyn", 18)):
             rng = np.random.default_rng(seed)
             torch.manual_seed(seed)
@@ -175,6 +236,7 @@ def main():
             folder = root / f"graph_{name}_{way}{opset}"
             folder.mkdir(parents=True)
             try:
+                AXES["x"] = {1: "nodes"} if more == "d" else {0: "nodes"}
                 export(net, inputs(rng, 6, 9, more), str(folder / "model.onnx"), way, opset)
                 cases = [inputs(rng, n, e, more) for n, e in ((7, 12), (1, 0), (5, 0), (1, 2), (12, 30))]
                 n, note = write(folder, net, cases)
