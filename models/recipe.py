@@ -24,8 +24,9 @@ OPSET = 17
 TOLERANCE = 1e-4  # ONNX Runtime against PyTorch, relative to the largest value
 
 
-def arguments(description, data_help, script):
-    """The command line of a recipe; `script` is its __file__. One thread, so that a seed repeats."""
+def arguments(description, data_help, script, seeds=None):
+    """The command line of a recipe; `script` is its __file__. One thread, so that a seed repeats. `seeds`: of a recipe
+    that trains with several seeds, how many."""
     parser = argparse.ArgumentParser(prog=f"train.py ({pathlib.Path(script).parent.name})",
                                      description=description)
     parser.add_argument("--data", type=pathlib.Path, required=True, metavar="PATH", help=data_help)
@@ -33,6 +34,9 @@ def arguments(description, data_help, script):
                         default=pathlib.Path(script).resolve().parent,
                         help="the model's folder (default: where the recipe lies)")
     parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
+    if seeds:
+        parser.add_argument("--seeds", type=int, default=seeds, metavar="N",
+                            help=f"so many seeds, one after the other (default: {seeds})")
     args = parser.parse_args()
     if not args.data.exists():
         parser.error(f"--data: {args.data} does not exist")
@@ -141,7 +145,7 @@ def _flat_json(array):
                           if array.dtype == np.float32 else str(x) for x in array.ravel()) + "]"
 
 
-def _tensor_json(name, array):
+def tensor_json(name, array):
     datatype = {"float32": "FP32", "int64": "INT64"}[str(array.dtype)]
     return (f'{{"name":"{name}","shape":{json.dumps(array.shape, separators=(",", ":"))},'
             f'"datatype":"{datatype}","data":{_flat_json(array)}}}')
@@ -153,10 +157,10 @@ def show_call(path, model_name, inputs, outputs, states=()):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
     results = session.run(outputs, arrays)
-    body = ",\n  ".join(_tensor_json(name, array) for name, array in arrays.items()
+    body = ",\n  ".join(tensor_json(name, array) for name, array in arrays.items()
                         if name not in states)
     asked = ",".join(f'{{"name":"{name}"}}' for name in outputs)
-    answer = ",\n  ".join(_tensor_json(name, array) for name, array in zip(outputs, results))
+    answer = ",\n  ".join(tensor_json(name, array) for name, array in zip(outputs, results))
     print(f"\n```sh\ncurl -s http://127.0.0.1:8000/v2/models/{model_name}/infer -d '"
           f'{{"inputs":[\n  {body}],\n "outputs":[{asked}]}}\'\n```\n\n```json\n'
           f'{{"model_name":"{model_name}","model_version":"1","outputs":[\n  {answer}]}}\n```')

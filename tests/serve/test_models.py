@@ -1,4 +1,5 @@
-"""The bundled models answer what their READMEs say: the curl line's body against the printed answer.
+"""The bundled models answer what their READMEs say: the curl line's body, or what the program before it
+prints, against the printed answer.
 
 usage: test_models.py RECURD. Tolerance 1e-5 of the largest value: the answers are ONNX Runtime's."""
 
@@ -6,6 +7,8 @@ import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
 import types
 
 import daemon
@@ -14,11 +17,17 @@ MODELS = pathlib.Path(os.environ["TEST_SOURCE_ROOT"]) / "models"
 
 
 def readme_call(folder):
-    """(request body, answer) of the README's last curl line and the answer after it."""
+    """(request body, answer) of the README's last curl line and the answer after it. The body stands in the line, or
+    a Python program before it prints it (a graph's features fill no line)."""
     text = (folder / "README.md").read_text()
-    call = re.search(r"```sh\ncurl -s \S+ -d '(.*?)'\n```\n\n```json\n(.*?)```", text, re.S)
+    call = re.search(r"```sh\n(?:curl -s \S+ -d '([^']*)'|python3 -c '([^']*)' \|\ncurl -s \S+ -d @-)\n```\n\n"
+                     r"```json\n(.*?)```", text, re.S)
     assert call, f"{folder.name}: no curl line with an answer"
-    return call.group(1), json.loads(call.group(2))
+    body, program, answer = call.groups()
+    if program is not None:
+        body = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True,
+                              cwd=MODELS.parent).stdout
+    return body, json.loads(answer)
 
 
 def served():

@@ -1,0 +1,84 @@
+"""serving.py - what the recipes of graph models share: recurd over a folder of models, asked over HTTP, and the text of
+a call for a README."""
+import http.client
+import json
+import pathlib
+import socket
+import subprocess
+import time
+
+import numpy as np
+import onnxruntime
+
+import recipe
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Server:
+    """recurd over a folder of models, on a free port of this machine."""
+
+    def __init__(self, models):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.process = subprocess.Popen([ROOT / "build/release/recurd", "--models", models, "--listen",
+                                         f"127.0.0.1:{self.port}", "--server-max-body", "256M"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                if self.call("GET", "/v2/health/ready")[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise SystemExit("recurd is not ready")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def call(self, method, path, body=None, headers=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        c.request(method, path, body, headers or {})
+        r = c.getresponse()
+        answer = r.read()
+        c.close()
+        return r.status, answer, r.headers
+
+    def send(self, method, path, tensors, params):
+        """Tensors as binary; the answer's first output as an array."""
+        head, blobs = [], b""
+        for name, t in tensors.items():
+            data = np.ascontiguousarray(t).tobytes()
+            kind = {"float32": "FP32", "int64": "INT64"}[t.dtype.name]
+            head.append({"name": name, "datatype": kind, "shape": list(t.shape),
+                         "parameters": {"binary_data_size": len(data)}})
+            blobs += data
+        text = json.dumps({"inputs": head, "parameters": params}).encode()
+        status, answer, headers = self.call(method, path, text + blobs,
+                                            {"Inference-Header-Content-Length": str(len(text))})
+        if status not in (200, 201):
+            raise SystemExit(f"{path}: {status} {answer[:300]}")
+        size = int(headers.get("Inference-Header-Content-Length") or 0)
+        if size == 0:
+            return None
+        shape = json.loads(answer[:size])["outputs"][0]["shape"]
+        return np.frombuffer(answer[size:], np.float32).reshape(shape)
+
+
+def show_call(path, model, script):
+    """Text for a README: a call whose body `script`, Python without single quotes, prints, and the answer that ONNX
+    Runtime computes. Networks of graphs take more numbers than a line holds, so that the body is made by a program."""
+    printed = subprocess.run(["python3", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    kinds = {"FP32": np.float32, "INT64": np.int64}
+    arrays = {i["name"]: np.array(i["data"], kinds[i["datatype"]]).reshape(i["shape"])
+              for i in json.loads(printed)["inputs"]}
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    answer = ",\n  ".join(recipe.tensor_json(n, a) for n, a in zip(names, session.run(names, arrays)))
+    return (f"```sh\npython3 -c '{script}' |\ncurl -s http://127.0.0.1:8000/v2/models/{model}/infer -d @-\n```\n\n"
+            f'```json\n{{"model_name":"{model}","model_version":"1","outputs":[\n  {answer}]}}\n```\n')
