@@ -21,6 +21,14 @@ typedef enum rcd_cpu_level {
 
 /* ---- packed weights -------------------------------------------------------------------- */
 
+/** How constant weights are stored (model.json "weights"); kernels_reduced.h says what is computed. */
+typedef enum rcd_weights {
+    RCD_WEIGHTS_F32 = 0,
+    RCD_WEIGHTS_BF16,
+    RCD_WEIGHTS_INT8,
+    RCD_WEIGHTS_MAX
+} rcd_weights;
+
 /** A constant matrix B f32[k][n] in panels of `width` columns: panel p holds f32[k][w] with
  * w = min(width, padded - p * width). Columns are padded with zeros to a multiple of 16.
  * The layout is the same on every CPU level. */
@@ -30,6 +38,12 @@ struct rcd_packed {
     size_t padded; /* n rounded up to 16 */
     size_t width;  /* 64, or 48 for three-gate groups */
     float *data;   /* RCD_ALIGN-aligned; owned by whoever called the allocation */
+    /* Set by rcd_reduce instead of data (kernels_reduced.h); f32: data alone counts. */
+    rcd_weights weights;
+    const void
+        *low; /* bf16: u32[panels][pairs of rows][w]; int8: i8[panels][fours of rows][w][4] */
+    const float *scale;  /* int8: f32[padded] */
+    const int32_t *sums; /* int8: i32[padded], the sum of each column */
 };
 
 enum { RCD_LANES = 16 }; /* units in a gate group, floats in a logical vector */
@@ -102,6 +116,24 @@ struct rcd_gemm {
     const float *bias; /* f32[padded] or NULL */
     bool accumulate;
     bool c_padded;
+    void *scratch; /* int8: rcd_gemm_scratch() bytes, RCD_ALIGN-aligned; else not looked at */
+};
+
+/** What follows the recurrent product of a step where that is a product of its own (reduced weights):
+ * rows of pre-activations to the next hidden state. Groups of 16 units as in rcd_pack_gates; rows of
+ * outputs may equal the rows of the same unit that go in. */
+struct rcd_gates {
+    size_t rows, hidden;
+    const float *const *pre; /* LSTM: f32[4 * padded], i o f c. GRU: f32[3 * padded], z r h */
+    const float *const
+        *rec; /* GRU, linear_before_reset: f32[3 * padded]: z and r whole, of h the part
+                                inside the reset. Otherwise gru_reset: f32[2 * padded], z r whole;
+                                gru_blend: f32[padded], the candidate */
+    const float *const *h_in;
+    float *const *h_out;
+    float *const *c;  /* LSTM: f32[hidden], updated in place */
+    float *const *zs; /* gru_reset to gru_blend: f32[padded] */
+    float *const *rh; /* gru_reset: r * h, f32[padded] */
 };
 
 /** One LSTM time step, default activations (ONNX LSTM, f = sigmoid, g = h = tanh; Hochreiter and
@@ -187,12 +219,23 @@ struct rcd_kernels {
     /** y += a * x with one fma per element. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
     void (*spmm)(const struct rcd_spmm *s);
+    /** gemm over bf16 and int8 weights (kernels_reduced.h). */
+    void (*gemm_bf16)(const struct rcd_gemm *g);
+    void (*gemm_int8)(const struct rcd_gemm *g);
+    /** The non-linearities of a step, as in lstm_step and gru_step. */
+    void (*lstm_gates)(const struct rcd_gates *s);
+    void (*gru_linear_gates)(const struct rcd_gates *s);
+    void (*gru_reset)(const struct rcd_gates *s);
+    void (*gru_blend)(const struct rcd_gates *s);
 };
 
 /** Best level of this machine, at most `limit`. Threading: any thread. */
 rcd_cpu_level rcd_cpu_best(rcd_cpu_level limit);
 /** Kernels of a level; NULL where this machine or build does not have it. Threading: any. */
 const struct rcd_kernels *rcd_kernels_for(rcd_cpu_level level);
+/** Every set that this machine can run, plain C first, variants of a level included (AVX-512 with and
+ * without VNNI): for tests. NULL past the last. Threading: any. */
+const struct rcd_kernels *rcd_kernels_variant(size_t i);
 /** "avx512" -> level; RCD_CPU_MAX when unknown. */
 rcd_cpu_level rcd_cpu_level_parse(const char *name);
 const char *rcd_cpu_level_name(rcd_cpu_level level);

@@ -29,6 +29,7 @@ void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t co
     p->n = n;
     p->padded = round_up(n);
     p->width = width;
+    p->weights = RCD_WEIGHTS_F32;
     for (size_t col = 0; col < p->padded; col += width) {
         size_t w = p->padded - col < width ? p->padded - col : width;
         float *panel = p->data + col * k;
@@ -46,6 +47,7 @@ void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const ui
     p->padded = gates * round_up(hidden);
     p->n = p->padded;
     p->width = gates * RCD_LANES;
+    p->weights = RCD_WEIGHTS_F32;
     for (size_t u0 = 0; u0 < round_up(hidden); u0 += RCD_LANES) {
         float *panel = p->data + u0 * gates * k;
         for (size_t i = 0; i < k; i++) {

@@ -19,6 +19,16 @@ rcd_cpu_level rcd_cpu_level_parse(const char *name)
     return RCD_CPU_MAX;
 }
 
+/* Beside the level, which a machine may have without it. */
+static bool machine_has_vnni(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 /* __builtin_cpu_supports asks the operating system too: registers it does not save do not count. */
 static bool machine_has(rcd_cpu_level level)
 {
@@ -46,7 +56,7 @@ const struct rcd_kernels *rcd_kernels_for(rcd_cpu_level level)
         return NULL;
     switch (level) {
     case RCD_CPU_AVX512:
-        return rcd__kernels_avx512();
+        return machine_has_vnni() ? rcd__kernels_avx512_vnni() : rcd__kernels_avx512();
     case RCD_CPU_AVX2:
         return rcd__kernels_avx2();
     case RCD_CPU_NEON:
@@ -54,6 +64,17 @@ const struct rcd_kernels *rcd_kernels_for(rcd_cpu_level level)
     default:
         return rcd__kernels_c();
     }
+}
+
+const struct rcd_kernels *rcd_kernels_variant(size_t i)
+{
+    for (int level = RCD_CPU_C; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        if (k != NULL && i-- == 0)
+            return k;
+    }
+    bool another = machine_has(RCD_CPU_AVX512) && machine_has_vnni();
+    return another && i == 0 ? rcd__kernels_avx512() : NULL;
 }
 
 rcd_cpu_level rcd_cpu_best(rcd_cpu_level limit)
