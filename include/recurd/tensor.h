@@ -19,7 +19,8 @@ typedef enum rcd_dtype {
     RCD_F32,
     RCD_F64,
     RCD_BYTES, /* elements are struct rcd_bytes */
-    RCD_DTYPE_MAX
+    RCD_DTYPE_MAX,
+    RCD_SEQ, /* a list of tensors, only while a model runs: rank 1, elements are struct rcd_tensor */
 } rcd_dtype;
 
 enum { RCD_MAX_RANK = 8 };
@@ -101,7 +102,8 @@ bool rcd_tensor_shape(struct rcd_tensor *t, rcd_dtype dtype, int rank, const int
  * Threading: the pool's thread. */
 RCD_MUST_CHECK rcd_status rcd_tensor_new(struct rcd_tensor *t, rcd_pool *pool, rcd_dtype dtype,
                                          int rank, const int64_t *dims, struct rcd_error *err);
-/** Drop the reference to the block and become RCD_NONE. Threading: the pool's thread. */
+/** Drop the reference to the block, with the last one of a list those of its elements, and become
+ * RCD_NONE. Threading: the pool's thread. */
 void rcd_tensor_drop(struct rcd_tensor *t);
 
 /* ---- half-width floats --------------------------------------------------------------------- */

@@ -27,7 +27,13 @@ static bool node_fixed(const struct marks *m, const struct rcd_node *node)
         if (id != RCD_NO_VALUE && m->p->values[id].constant == NULL && !m->fixed[id])
             return false;
     }
+    for (size_t o = 0; o < node->n_out; o++) { /* lists are not kept */
+        if (node->out[o] != RCD_NO_VALUE && m->p->values[node->out[o]].dtype == RCD_SEQ)
+            return false;
+    }
     for (size_t b = 0; b < node->n_bodies; b++) {
+        for (size_t i = 0; i < node->bodies[b].n_inputs; i++)
+            m->fixed[node->bodies[b].inputs[i]] = true; /* all that goes in is fixed */
         if (!body_fixed(m, &node->bodies[b]))
             return false;
     }

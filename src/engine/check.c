@@ -148,6 +148,30 @@ void rcd__set_out(struct rcd_check *k, size_t i, rcd_dtype t)
     }
 }
 
+void rcd__set_out_list(struct rcd_check *k, size_t i, rcd_dtype elem)
+{
+    rcd__set_out(k, i, RCD_SEQ);
+    if (rcd__has_out(k, i))
+        k->plan->values[k->node->out[i]].elem = elem;
+}
+
+void rcd__like(struct rcd_check *k, rcd_value_id id, rcd_value_id other)
+{
+    if (id == RCD_NO_VALUE)
+        return;
+    struct rcd_plan_value *v = &k->plan->values[id];
+    const struct rcd_plan_value *o = &k->plan->values[other];
+    v->dtype = o->dtype;
+    v->elem = o->elem;
+    v->rank = -1;
+}
+
+bool rcd__fits(const struct rcd_check *k, rcd_value_id got, rcd_value_id want)
+{
+    const struct rcd_plan_value *g = &k->plan->values[got], *w = &k->plan->values[want];
+    return g->dtype == w->dtype && (g->dtype != RCD_SEQ || g->elem == w->elem);
+}
+
 rcd_status rcd__check_type(struct rcd_check *k, size_t i, unsigned types)
 {
     rcd_dtype t = rcd__in_type(k, i);

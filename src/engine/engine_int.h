@@ -21,6 +21,7 @@ struct rcd_op {
     void (*run_all)(struct rcd_call *c);
     bool impure;        /* not folded even when all inputs are constant */
     const char *domain; /* NULL: the default domain */
+    bool compound;      /* takes and makes lists of tensors, too */
 };
 
 /** A list of operators, one per file of ops/. */
@@ -34,13 +35,14 @@ const struct rcd_op *rcd__op_find(const char *domain, const char *name, int opse
 /** What the plan knows of a value before any request. */
 struct rcd_plan_value {
     rcd_dtype dtype;
+    rcd_dtype elem;                    /* of a list's tensors (dtype RCD_SEQ) */
     int rank;                          /* -1: not known */
     int64_t dims[RCD_MAX_RANK];        /* -1: not known; valid where rank >= 0 */
     const struct rcd_tensor *constant; /* file constant or folded; NULL: made at run time */
     uint32_t slot;                     /* place in the run's table; UINT32_MAX for constants */
 };
 
-/** Nodes of the main graph or of a body of If. */
+/** Nodes of the main graph or of a body of If, Loop, Scan or SequenceMap. */
 struct rcd_body {
     size_t n_nodes;
     struct rcd_node *nodes;
@@ -149,6 +151,15 @@ RCD_MUST_CHECK rcd_status rcd__check_same(struct rcd_check *k, size_t i, size_t 
 void *rcd__state_new(struct rcd_check *k, size_t bytes);
 void *rcd__plan_alloc(struct rcd_check *k, size_t bytes); /* aligned, undefined */
 
+/** Output i is a list of tensors of type `elem`. */
+void rcd__set_out_list(struct rcd_check *k, size_t i, rcd_dtype elem);
+/** Type of a value as that of another one, with unknown rank. */
+void rcd__like(struct rcd_check *k, rcd_value_id id, rcd_value_id other);
+/** May a value of type `got` stand where one of type `want` is declared? */
+bool rcd__fits(const struct rcd_check *k, rcd_value_id got, rcd_value_id want);
+/** Inputs of the graph in an attribute, whose types are to be set before rcd__check_body. */
+RCD_MUST_CHECK rcd_status rcd__body_inputs(struct rcd_check *k, const char *attr,
+                                           const rcd_value_id **ret, size_t *ret_n);
 /** Build the plan of a subgraph attribute; the operator runs it with rcd__run_body. */
 RCD_MUST_CHECK rcd_status rcd__check_body(struct rcd_check *k, const char *attr,
                                           struct rcd_body **ret_body);
@@ -240,6 +251,13 @@ RCD_MUST_CHECK rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_
 /** Output i of request r shares the data of `src` under another shape of as many elements. */
 rcd_status rcd__alias_out(const struct rcd_call *c, size_t i, size_t r,
                           const struct rcd_tensor *src, int rank, const int64_t *dims);
+/** A tensor or list once more, with a reference of its own. */
+static inline struct rcd_tensor rcd__share(const struct rcd_tensor *t)
+{
+    struct rcd_tensor more = *t;
+    more.block = rcd_block_ref(t->block);
+    return more;
+}
 /** Memory for the duration of one node; NULL fails the request (the _try form leaves that to the
  * caller, for memory that belongs to the whole batch). */
 void *rcd__scratch(const struct rcd_call *c, size_t r, size_t bytes);

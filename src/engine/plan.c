@@ -27,6 +27,11 @@ static rcd_status check_node(rcd_plan *p, const struct rcd_onnx_node *src, struc
     }
     if (src->n_attrs > RCD_MAX_ATTRS)
         return rcd__refuse(&k, "%zu attributes, want at most %d", src->n_attrs, RCD_MAX_ATTRS);
+    for (size_t i = 0; i < src->n_in && !node->op->compound; i++) {
+        const struct rcd_plan_value *v = rcd__has_in(&k, i) ? &p->values[src->in[i]] : NULL;
+        if (v != NULL && v->dtype == RCD_SEQ)
+            return rcd__refuse(&k, "input %zu is a sequence, want a tensor", i);
+    }
     rcd_status st = node->op->check(&k);
     if (st != RCD_OK)
         return st;
@@ -80,6 +85,17 @@ rcd_status rcd__plan_body(rcd_plan *p, const struct rcd_onnx_graph *g, struct rc
             return rcd_fail(err, RCD_EMODEL, "output '%s' has no element type",
                             p->model->values[g->outputs[i]].name);
     }
+    return RCD_OK;
+}
+
+rcd_status rcd__body_inputs(struct rcd_check *k, const char *attr, const rcd_value_id **ret,
+                            size_t *ret_n)
+{
+    const struct rcd_attr *a = rcd_onnx_attr(k->src, attr);
+    if (a == NULL || a->type != RCD_ATTR_GRAPH)
+        return rcd__refuse(k, "attribute '%s' must be a graph", attr);
+    *ret = a->g->inputs;
+    *ret_n = a->g->n_inputs;
     return RCD_OK;
 }
 

@@ -43,7 +43,7 @@ const char *rcd_dtype_name(rcd_dtype t)
 
 const char *rcd_dtype_onnx_name(rcd_dtype t)
 {
-    return types[row(t)].onnx_name;
+    return t == RCD_SEQ ? "sequence" : types[row(t)].onnx_name;
 }
 
 int32_t rcd_dtype_to_onnx(rcd_dtype t)

@@ -41,6 +41,11 @@ rcd_status rcd_tensor_new(struct rcd_tensor *t, rcd_pool *pool, rcd_dtype dtype,
 
 void rcd_tensor_drop(struct rcd_tensor *t)
 {
+    if (t->dtype == RCD_SEQ && t->block != NULL && t->block->refs == 1) {
+        struct rcd_tensor *element = t->data;
+        for (size_t i = 0; i < t->n; i++) /* no lists of lists: one level */
+            rcd_block_unref(element[i].block);
+    }
     rcd_block_unref(t->block);
     *t = (struct rcd_tensor){.dtype = RCD_NONE};
 }

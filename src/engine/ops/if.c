@@ -28,12 +28,12 @@ static rcd_status check(struct rcd_check *k)
                                s->branch[b]->n_inputs, s->branch[b]->n_outputs, k->node->n_out);
     }
     for (size_t i = 0; i < k->node->n_out; i++) {
-        rcd_dtype no = k->plan->values[s->branch[0]->outputs[i]].dtype;
-        rcd_dtype yes = k->plan->values[s->branch[1]->outputs[i]].dtype;
-        if (no != yes)
+        rcd_value_id no = s->branch[0]->outputs[i], yes = s->branch[1]->outputs[i];
+        if (!rcd__fits(k, no, yes))
             return rcd__refuse(k, "output %zu is %s in one branch and %s in the other", i,
-                               rcd_dtype_onnx_name(yes), rcd_dtype_onnx_name(no));
-        rcd__set_out(k, i, yes);
+                               rcd_dtype_onnx_name(k->plan->values[yes].dtype),
+                               rcd_dtype_onnx_name(k->plan->values[no].dtype));
+        rcd__like(k, k->node->out[i], yes);
     }
     return RCD_OK;
 }
@@ -77,5 +77,6 @@ static void run_all(struct rcd_call *c)
     }
 }
 
-static const struct rcd_op ops[] = {{.name = "If", .since = 1, .check = check, .run_all = run_all}};
+static const struct rcd_op ops[] = {
+    {.name = "If", .since = 1, .check = check, .run_all = run_all, .compound = true}};
 RCD_OP_LIST(if, ops);

@@ -3,20 +3,21 @@
 #include "../engine_int.h"
 
 #define RCD_OP_LISTS(X)                                                                            \
-    X(arithmetic)                                                                                  \
     X(argminmax)                                                                                   \
+    X(arithmetic)                                                                                  \
     X(cast)                                                                                        \
     X(clip)                                                                                        \
     X(compare)                                                                                     \
     X(concat)                                                                                      \
     X(conv)                                                                                        \
     X(cumsum)                                                                                      \
+    X(einsum)                                                                                      \
     X(fill)                                                                                        \
     X(gather)                                                                                      \
     X(gemm)                                                                                        \
-    X(gemm)                                                                                        \
     X(gru)                                                                                         \
     X(if)                                                                                          \
+    X(loop)                                                                                        \
     X(lstm)                                                                                        \
     X(matmul)                                                                                      \
     X(nonzero)                                                                                     \
@@ -27,7 +28,10 @@
     X(reverse)                                                                                     \
     X(rnn)                                                                                         \
     X(rounding)                                                                                    \
+    X(scan)                                                                                        \
     X(scatter)                                                                                     \
+    X(sequence)                                                                                    \
+    X(sequence_map)                                                                                \
     X(slice)                                                                                       \
     X(softmax)                                                                                     \
     X(split)                                                                                       \
@@ -35,6 +39,7 @@
     X(topk)                                                                                        \
     X(transpose)                                                                                   \
     X(unary)                                                                                       \
+    X(unique)                                                                                      \
     X(variadic)                                                                                    \
     X(where)
 

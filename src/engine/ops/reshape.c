@@ -25,14 +25,16 @@ static rcd_status start(struct rcd_check *k, size_t in_min, size_t in_max, struc
 
 static rcd_status check_identity(struct rcd_check *k)
 {
-    struct state *s = NULL;
-    return start(k, 1, 1, &s);
+    rcd_status st = rcd__check_arity(k, 1, 1, 1, 1);
+    if (st == RCD_OK)
+        rcd__like(k, k->node->out[0], k->node->in[0]);
+    return st;
 }
 
 static rcd_status run_identity(struct rcd_call *c, size_t r)
 {
-    const struct rcd_tensor *x = rcd__in(c, 0, r);
-    return rcd__alias_out(c, 0, r, x, x->rank, x->dims);
+    *rcd__out(c, 0, r) = rcd__share(rcd__in(c, 0, r));
+    return RCD_OK;
 }
 
 /* ---- Dropout: inference only, so the mask is all true ----------------------------------------- */
@@ -210,7 +212,11 @@ static rcd_status run_unsqueeze(struct rcd_call *c, size_t r)
 }
 
 static const struct rcd_op ops[] = {
-    {.name = "Identity", .since = 1, .check = check_identity, .run = run_identity},
+    {.name = "Identity",
+     .since = 1,
+     .check = check_identity,
+     .run = run_identity,
+     .compound = true},
     {.name = "Dropout", .since = 7, .check = check_dropout, .run = run_dropout},
     {.name = "Reshape", .since = 5, .check = check_reshape, .run = run_reshape},
     {.name = "Flatten", .since = 1, .check = check_flatten, .run = run_flatten},

@@ -157,7 +157,8 @@ NETS = {
 }
 NAMES = {"w": "edge_weight", "t": "edge_type", "b": "batch", "p": "pairs", "h": "h"}
 AXES = {"x": {0: "nodes"}, "edge_index": {1: "edges"}, "edge_weight": {0: "edges"}, "edge_type": {0: "edges"},
-        "adj": {1: "nodes", 2: "nodes"}, "basis": {0: "nodes", 1: "nodes"}, "values": {0: "nodes"}, "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"}}
+        "adj": {1: "nodes", 2: "nodes"}, "basis": {0: "nodes", 1: "nodes"}, "values": {0: "nodes"},
+        "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"}}
 
 
 def inputs(rng, n, e, more):

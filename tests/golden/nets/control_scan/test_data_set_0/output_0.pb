@@ -1,0 +1,1 @@
+BgetitemJ®şŒ¾šr¾§uz?ÑiM¿
