@@ -2,7 +2,7 @@
  * in lockstep: node by node every operator sees all requests, each with shapes of its own. */
 #pragma once
 #include "recurd/base.h"
-#include "recurd/kernels.h"
+#include "recurd/kernels_reduced.h"
 #include "recurd/onnx.h"
 #include "recurd/tensor.h"
 
@@ -27,6 +27,8 @@ struct rcd_plan_opts {
     size_t n_time; /* axes of time by tensor name; 0: taken from the names of dimensions */
     const char *const *time_names;
     const int *time_axes;
+    rcd_weights weights; /* how constant weights of products, recurrent cells and convolutions are
+                            stored; 0: f32 */
 };
 
 /** Check every operator, fold constants, pack weights. Takes *model (NULLed) on success.
@@ -40,6 +42,9 @@ const struct rcd_io *rcd_plan_inputs(const rcd_plan *p, size_t *ret_n);
 const struct rcd_io *rcd_plan_outputs(const rcd_plan *p, size_t *ret_n);
 const rcd_onnx_model *rcd_plan_model(const rcd_plan *p);
 size_t rcd_plan_bytes(const rcd_plan *p); /* weights and constants */
+rcd_weights rcd_plan_weights(const rcd_plan *p);
+/** Bytes of the packed weights as they are stored, and in *ret_f32 what they would take as f32. */
+size_t rcd_plan_weight_bytes(const rcd_plan *p, size_t *ret_f32);
 /** Index of the output that carries on state input i of rcd_plan_inputs, or -1. */
 int rcd_plan_state_output(const rcd_plan *p, size_t input);
 /** What was warned about at load, one line each (f.e. scatter without reduction). */

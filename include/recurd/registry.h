@@ -27,6 +27,7 @@ struct rcd_model_config {
     size_t n_time; /* "time": tensor name -> axis */
     const char *const *time_names;
     const int *time_axes;
+    rcd_weights weights;
     size_t max_rows, max_queue;
     uint64_t max_delay_us;
     bool all_versions; /* policy "all" */

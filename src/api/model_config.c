@@ -97,8 +97,10 @@ void rcd__model_config(void *ctx, rcd_http_req *req)
                              ",\"dynamic_batching\":{\"max_queue_delay_microseconds\":%" PRIu64
                              ",\"default_queue_policy\":{\"max_queue_size\":%zu}}",
                              c->max_delay_us, c->max_queue);
-    (void)rcd_buf_printf(&b, ",\"parameters\":{\"recurd_max_rows\":{\"string_value\":\"%zu\"}}}",
-                         c->max_rows);
+    (void)rcd_buf_printf(&b,
+                         ",\"parameters\":{\"recurd_max_rows\":{\"string_value\":\"%zu\"},"
+                         "\"recurd_weights\":{\"string_value\":\"%s\"}}}",
+                         c->max_rows, rcd_weights_name(rcd_plan_weights(rcd_version_plan(v))));
     rcd_version_unref(v);
     rcd__answer(req, 200, &b);
 }

@@ -39,7 +39,8 @@ static void put_extras(struct rcd_buf *b, const rcd_version *v)
     (void)rcd_version_labels(v, &n_labels);
     (void)rcd_buf_puts(b, "{\"description\":");
     rcd__put_text(b, c->description != NULL ? c->description : "");
-    (void)rcd_buf_puts(b, ",\"state\":[");
+    (void)rcd_buf_printf(b, ",\"weights\":\"%s\",\"state\":[",
+                         rcd_weights_name(rcd_plan_weights(rcd_version_plan(v))));
     for (size_t i = 0; i < c->n_states; i++) {
         (void)rcd_buf_puts(b, i == 0 ? "{\"input\":" : ",{\"input\":");
         rcd__put_text(b, c->state_inputs[i]);

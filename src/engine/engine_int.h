@@ -56,8 +56,9 @@ struct rcd_node {
     const struct rcd_onnx_node *src;
     size_t n_in, n_out;
     const rcd_value_id *in, *out;
-    void *state;     /* operator's own, in the plan's arena */
-    size_t n_bodies; /* subgraphs in the order the operator asked for them */
+    void *state;         /* operator's own, in the plan's arena */
+    rcd_weights weights; /* of the operator's constant weights; f32 also where it has none */
+    size_t n_bodies;     /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
     size_t n_drop; /* slots whose last reader is this node */
     const uint32_t *drop;
@@ -72,6 +73,8 @@ struct rcd_plan {
     const struct rcd_kernels *kernels;
     struct rcd_arena arena; /* states, packed weights, folded constants */
     rcd_exec *fold_exec;    /* runs constant nodes while the plan is made; NULL afterwards */
+    rcd_weights weights;
+    size_t stored_bytes, f32_bytes; /* of packed weights: as stored, as they would be in f32 */
     size_t n_values, n_slots;
     struct rcd_plan_value *values;
     struct rcd_body main;
@@ -160,6 +163,18 @@ bool rcd__fits(const struct rcd_check *k, rcd_value_id got, rcd_value_id want);
 /** Inputs of the graph in an attribute, whose types are to be set before rcd__check_body. */
 RCD_MUST_CHECK rcd_status rcd__body_inputs(struct rcd_check *k, const char *attr,
                                            const rcd_value_id **ret, size_t *ret_n);
+
+/** How this node stores weights that are multiplied over `inner` rows; warns where they stay f32. */
+RCD_MUST_CHECK rcd_status rcd__weights_of(struct rcd_check *k, size_t inner, rcd_weights *ret);
+/** Memory to pack f32 weights into; for rcd__weights_keep. NULL sets err. */
+float *rcd__weights_new(struct rcd_check *k, rcd_weights how, size_t bytes);
+/** Make *p (its data from rcd__weights_new) what the plan keeps, and free what it does not. */
+RCD_MUST_CHECK rcd_status rcd__weights_keep(struct rcd_check *k, rcd_weights how,
+                                            struct rcd_packed *p);
+/** The same for one of several matrices in a piece of memory, which stays with the caller. */
+RCD_MUST_CHECK rcd_status rcd__weights_reduce(struct rcd_check *k, rcd_weights how,
+                                              struct rcd_packed *p);
+
 /** Build the plan of a subgraph attribute; the operator runs it with rcd__run_body. */
 RCD_MUST_CHECK rcd_status rcd__check_body(struct rcd_check *k, const char *attr,
                                           struct rcd_body **ret_body);

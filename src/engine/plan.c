@@ -163,6 +163,7 @@ rcd_status rcd_plan_new(rcd_onnx_model **model, const struct rcd_plan_opts *opts
     p->refs = 1;
     p->model = *model;
     p->kernels = opts->kernels;
+    p->weights = opts->weights;
     rcd_arena_init(&p->arena, (size_t)1 << PLAN_MAX_BYTES_SHIFT);
     rcd_status st = take_values(p, err);
     if (st == RCD_OK)

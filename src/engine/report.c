@@ -78,6 +78,8 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
             st = rcd_buf_puts(out, ") -> ");
         if (st == RCD_OK)
             st = list_values(p, n->out, n->n_out, out);
+        if (st == RCD_OK && n->weights != RCD_WEIGHTS_F32)
+            st = rcd_buf_printf(out, "   weights %s", rcd_weights_name(n->weights));
         if (st == RCD_OK)
             st = rcd_buf_printf(out, "%s%s\n", name[0] != '\0' ? "   node " : "", name);
         for (size_t k = 0; st == RCD_OK && k < n->n_bodies; k++) {
@@ -94,6 +96,10 @@ rcd_status rcd_plan_report(const rcd_plan *p, struct rcd_buf *out)
     rcd_status st =
         rcd_buf_printf(out, "%zu nodes in the file, %zu in the plan; * made by fusion\n",
                        rcd_plan_file_nodes(p), rcd_plan_nodes(p));
+    if (st == RCD_OK && p->weights != RCD_WEIGHTS_F32)
+        st = rcd_buf_printf(out, "weights %s: %.1f MB packed, %.1f MB as f32\n",
+                            rcd_weights_name(p->weights), (double)p->stored_bytes / 1e6,
+                            (double)p->f32_bytes / 1e6);
     if (st == RCD_OK)
         st = body_text(p, &p->main, 0, out);
     for (size_t i = 0; st == RCD_OK && i < p->n_warnings; i++)

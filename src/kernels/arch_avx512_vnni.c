@@ -5,7 +5,6 @@
 #include <immintrin.h>
 
 #define VF_LANES 16
-#define STRIP_VECTORS 4
 #define v_fma(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define v_dot4(acc, u, s) ((vi)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(u), (__m512i)(s)))
 #include "vectors.inc.h"

@@ -9,7 +9,7 @@
 INLINE void bf16_tile(const int R, const int NV, size_t k, const float *const *a, const uint32_t *b,
                       size_t ldb, float (*c)[MAX_WIDTH], size_t at)
 {
-    vf acc[REDUCED_ROWS][STRIP_VECTORS];
+    vf acc[REDUCED_ROWS][REDUCED_VECTORS];
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
@@ -17,7 +17,8 @@ INLINE void bf16_tile(const int R, const int NV, size_t k, const float *const *a
             acc[r][v] = v_load(c[r] + at + (size_t)v * VF_LANES);
     }
     for (size_t i = 0; i < k; i += 2, b += ldb) {
-        vi w[STRIP_VECTORS];
+        vi w[REDUCED_VECTORS];
+        reduced_ask(R, NV, b);
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             w[v] = (vi)v_load((const float *)(const void *)(b + v * VF_LANES));
@@ -54,7 +55,7 @@ INLINE void bf16_tile(const int R, const int NV, size_t k, const float *const *a
             bf16_tile(R, 2, k, a, b, ldb, c, at);                                                  \
         BF16_WIDE(R)                                                                               \
         break;
-#if STRIP_VECTORS == 4
+#if VF_LANES != 8
 #define BF16_WIDE(R)                                                                               \
     else if (nv == 3) bf16_tile(R, 3, k, a, b, ldb, c, at);                                        \
     else bf16_tile(R, 4, k, a, b, ldb, c, at);
@@ -90,8 +91,8 @@ static void gemm_bf16(const struct rcd_gemm *g)
             reduced_start(g, p, row, rows, buf);
             for (size_t at = 0; at < p.w;) {
                 size_t nv = (p.w - at) / VF_LANES;
-                if (nv > STRIP_VECTORS)
-                    nv = STRIP_VECTORS;
+                if (nv > REDUCED_VECTORS)
+                    nv = REDUCED_VECTORS;
                 bf16_strip(rows, nv, b->k, g->a + row, panel + at, p.w, buf, at);
                 at += nv * VF_LANES;
             }

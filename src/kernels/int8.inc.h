@@ -8,7 +8,7 @@
  * A quantised row: its scale (f32) in the first 64 bytes, then the planes of upper and lower bits. */
 #include "reduced.inc.h"
 
-enum { INT8_ROWS = VF_LANES == 16 ? 3 : 2, INT8_VECTORS = STRIP_VECTORS, ROW_HEAD = 64 };
+enum { INT8_ROWS = VF_LANES == 16 ? 3 : 2, ROW_HEAD = 64 };
 
 typedef uint8_t vb __attribute__((vector_size(VF_LANES)));
 
@@ -88,9 +88,10 @@ INLINE void int8_tile(const int R, const int NV, const struct rcd_packed *w,
 {
     const size_t fours = (w->k + 3) / 4, plane = int8_plane(w->k);
     const int8_t *b = (const int8_t *)w->low + (col * fours + at) * 4;
-    vi upper[INT8_ROWS][INT8_VECTORS] = {{{0}}}, lower[INT8_ROWS][INT8_VECTORS] = {{{0}}};
+    vi upper[INT8_ROWS][REDUCED_VECTORS] = {{{0}}}, lower[INT8_ROWS][REDUCED_VECTORS] = {{{0}}};
     for (size_t i = 0; i < fours; i++, b += 4 * width) {
-        vi s[INT8_VECTORS];
+        vi s[REDUCED_VECTORS];
+        reduced_ask(R, NV, b);
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             s[v] = (vi)v_load((const float *)(const void *)(b + v * 4 * VF_LANES));
@@ -127,7 +128,7 @@ INLINE void int8_tile(const int R, const int NV, const struct rcd_packed *w,
     else if (nv == 2)                                                                              \
         int8_tile(R, 2, w, q, col, at, width, c);                                                  \
     INT8_WIDE(R)
-#if STRIP_VECTORS == 4
+#if VF_LANES != 8
 #define INT8_WIDE(R)                                                                               \
     else if (nv == 3) int8_tile(R, 3, w, q, col, at, width, c);                                    \
     else int8_tile(R, 4, w, q, col, at, width, c);
@@ -165,8 +166,8 @@ static void gemm_int8(const struct rcd_gemm *g)
             reduced_start(g, p, row, rows, buf);
             for (size_t at = 0; at < p.w;) {
                 size_t nv = (p.w - at) / VF_LANES;
-                if (nv > INT8_VECTORS)
-                    nv = INT8_VECTORS;
+                if (nv > REDUCED_VECTORS)
+                    nv = REDUCED_VECTORS;
                 int8_strip(rows, nv, b, q, col, at, p.w, buf);
                 at += nv * VF_LANES;
             }

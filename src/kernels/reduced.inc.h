@@ -2,7 +2,17 @@
  * what the output holds, and go back to it (bf16.inc.h, int8.inc.h). */
 #pragma once
 
-enum { REDUCED_ROWS = 6 };
+/* Rows and vectors of a tile; how far ahead a stream of weights is asked for: a page, because the
+ * processor's own prefetching ends with each. */
+enum { REDUCED_ROWS = 6, REDUCED_VECTORS = VF_LANES == 8 ? 2 : 4, REDUCED_AHEAD = 4096 };
+
+/* The lines of NV vectors; worth its instructions where few rows use each weight. */
+INLINE void reduced_ask(const int R, const int NV, const void *weights)
+{
+#pragma GCC unroll 4
+    for (int v = 0; R <= 2 && v < NV; v += 16 / VF_LANES)
+        __builtin_prefetch((const char *)weights + REDUCED_AHEAD + v * VF_LANES * 4);
+}
 
 /* Columns [col, col + w) of a panel; keep: those that the output row has. */
 struct reduced_panel {

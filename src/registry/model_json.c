@@ -88,6 +88,16 @@ static rcd_status read_time(struct rcd__parse *p, const char *key, json_t *v)
     return RCD_OK;
 }
 
+static rcd_status read_weights(struct rcd__parse *p, const char *key, json_t *v)
+{
+    static const char *const choices[RCD_WEIGHTS_MAX] = {
+        [RCD_WEIGHTS_F32] = "f32", [RCD_WEIGHTS_BF16] = "bf16", [RCD_WEIGHTS_INT8] = "int8"};
+    size_t i = 0;
+    rcd_status st = rcd__read_choice(p, key, v, choices, RCD_COUNT(choices), &i);
+    p->c->weights = (rcd_weights)i;
+    return st;
+}
+
 /* ---- batching ------------------------------------------------------------------------------------ */
 
 static rcd_status read_max_rows(struct rcd__parse *p, const char *key, json_t *v)
@@ -356,15 +366,12 @@ static rcd_status read_description(struct rcd__parse *p, const char *key, json_t
 
 static rcd_status read_model(struct rcd__parse *p, json_t *root)
 {
-    static const struct rcd__field fields[] = {{"name", read_name},
-                                               {"description", read_description},
-                                               {"state", read_state},
-                                               {"time", read_time},
-                                               {"max_batch_size", read_max_batch_size},
-                                               {"batching", read_batching},
-                                               {"sessions", read_sessions},
-                                               {"versions", read_versions},
-                                               {"warmup", read_warmup}};
+    static const struct rcd__field fields[] = {
+        {"name", read_name},         {"description", read_description},
+        {"state", read_state},       {"time", read_time},
+        {"weights", read_weights},   {"max_batch_size", read_max_batch_size},
+        {"batching", read_batching}, {"sessions", read_sessions},
+        {"versions", read_versions}, {"warmup", read_warmup}};
     if (!json_is_object(root))
         return rcd_fail(p->err, RCD_EMODEL, "is %s, want an object", rcd__type_name(root));
     return rcd__read_object(p, "", root, fields, RCD_COUNT(fields));

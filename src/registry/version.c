@@ -91,7 +91,8 @@ static rcd_status make_plan(rcd_version *v, const struct rcd_registry_opts *opts
                                             .state_outputs = v->config.state_outputs,
                                             .n_time = v->config.n_time,
                                             .time_names = v->config.time_names,
-                                            .time_axes = v->config.time_axes};
+                                            .time_axes = v->config.time_axes,
+                                            .weights = v->config.weights};
     st = rcd_onnx_load(&src, &model, err);
     if (dir >= 0)
         close(dir);

@@ -50,16 +50,19 @@ static rcd_status pack(struct rcd_check *k, struct state *s, const struct rcd_te
         if (s->bias == NULL)
             return RCD_ENOMEM;
     }
-    for (size_t g = 0; g < groups; g++) {
-        s->packed[g].data = rcd__plan_alloc(k, bytes);
+    rcd_weights how = RCD_WEIGHTS_F32;
+    rcd_status st = rcd__weights_of(k, field, &how);
+    for (size_t g = 0; st == RCD_OK && g < groups; g++) {
+        s->packed[g].data = rcd__weights_new(k, how, bytes);
         if (s->packed[g].data == NULL)
             return RCD_ENOMEM;
         pack_group(w, g, out_per, &s->packed[g]);
+        st = rcd__weights_keep(k, how, &s->packed[g]);
         if (b != NULL)
             memcpy(s->bias + g * padded, (const float *)b->data + g * out_per,
                    out_per * sizeof *s->bias);
     }
-    return RCD_OK;
+    return st;
 }
 
 static rcd_status read_attrs(struct rcd_check *k, struct state *s)
@@ -213,18 +216,22 @@ static void field_row(const struct geometry *g, const float *x, size_t at, float
 
 struct block {
     float *fields, *results;
+    void *scratch; /* of the product */
     const float **a;
     float **c;
 };
 
 static rcd_status block_new(const struct rcd_call *c, size_t r, const struct geometry *g,
-                            size_t padded, struct block *b)
+                            const struct rcd_packed *w, struct block *b)
 {
+    const size_t padded = w->padded;
+    b->scratch = rcd__scratch(c, r, rcd_gemm_scratch(w, BLOCK_ROWS));
     b->fields = rcd__scratch(c, r, BLOCK_ROWS * g->field * sizeof(float));
     b->results = rcd__scratch(c, r, BLOCK_ROWS * padded * sizeof(float));
     b->a = rcd__scratch(c, r, BLOCK_ROWS * sizeof *b->a);
     b->c = rcd__scratch(c, r, BLOCK_ROWS * sizeof *b->c);
-    if (b->fields == NULL || b->results == NULL || b->a == NULL || b->c == NULL)
+    if (b->fields == NULL || b->results == NULL || b->a == NULL || b->c == NULL ||
+        b->scratch == NULL)
         return RCD_ENOMEM;
     for (size_t i = 0; i < BLOCK_ROWS; i++) {
         b->a[i] = b->fields + i * g->field;
@@ -241,9 +248,14 @@ static void one_group(const struct rcd_call *c, const struct geometry *g, const 
         size_t n = g->positions - from < BLOCK_ROWS ? g->positions - from : BLOCK_ROWS;
         for (size_t i = 0; i < n; i++)
             field_row(g, x, from + i, b->fields + i * g->field);
-        struct rcd_gemm product = {
-            .rows = n, .a = b->a, .c = b->c, .b = w, .bias = bias, .c_padded = true};
-        c->kern->gemm(&product);
+        struct rcd_gemm product = {.rows = n,
+                                   .a = b->a,
+                                   .c = b->c,
+                                   .b = w,
+                                   .bias = bias,
+                                   .c_padded = true,
+                                   .scratch = b->scratch};
+        rcd_gemm_any(c->kern, &product);
         for (size_t m = 0; m < g->out_per; m++) {
             for (size_t i = 0; i < n; i++)
                 o[m * g->positions + from + i] = b->c[i][m];
@@ -295,7 +307,7 @@ static rcd_status run(struct rcd_call *c, size_t r)
         return st;
     size_t padded = (g.out_per + RCD_LANES - 1) / RCD_LANES * RCD_LANES;
     struct block b;
-    st = block_new(c, r, &g, padded, &b);
+    st = block_new(c, r, &g, &packed[0], &b);
     if (st != RCD_OK)
         return st;
     size_t image = (size_t)(g.in[0] * g.in[1] * g.in[2]);

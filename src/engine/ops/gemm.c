@@ -76,7 +76,7 @@ static void gemm_packed(struct rcd_call *c, const struct state *s)
             n += (size_t)out->dims[0];
     }
     struct rcd_rows rows;
-    if (!rcd__rows_take(c, n, &rows))
+    if (!rcd__rows_take(c, n, &s->b, &rows))
         return;
     for (size_t r = 0; r < c->n; r++) {
         if (!rcd__alive(c, r))

@@ -78,19 +78,6 @@ static float *reset_of(const struct rcd_cell_step *s, size_t row)
     return s->tmp[row] + 3 * s->spec->padded;
 }
 
-static void product(const struct rcd_cell_step *s, const float *const *a, float *const *c,
-                    const struct rcd_packed *b, const float *bias)
-{
-    struct rcd_gemm g = {.rows = s->n,
-                         .a = a,
-                         .c = c,
-                         .b = b,
-                         .bias = bias,
-                         .accumulate = bias == NULL,
-                         .c_padded = true};
-    s->call->kern->gemm(&g);
-}
-
 /* z and r of one row from their chains; the candidate's rows made ready for their product. */
 static void gates_row(const struct rcd_cell_step *s, size_t row)
 {
@@ -136,15 +123,53 @@ static void general_step(const struct rcd_cell_step *s, float **cands, float **r
 {
     const struct rcd_cell_spec *spec = s->spec;
     row_pointers(s, cands, resets);
-    product(s, s->h_in, s->tmp, &s->w->r, NULL);
+    rcd__cell_product(s, s->h_in, s->tmp, &s->w->r, NULL);
     if (spec->linear_before_reset)
-        product(s, s->h_in, cands, &s->w->r2, s->w->bias2);
+        rcd__cell_product(s, s->h_in, cands, &s->w->r2, s->w->bias2);
     for (size_t r = 0; r < s->n; r++)
         gates_row(s, r);
     if (!spec->linear_before_reset)
-        product(s, (const float *const *)resets, cands, &s->w->r2, NULL);
+        rcd__cell_product(s, (const float *const *)resets, cands, &s->w->r2, NULL);
     for (size_t r = 0; r < s->n; r++)
         blend_row(s, r);
+}
+
+/* Gates of row r from groups of three to groups of n: `count` of them from gate `first` on. */
+static void copy_groups(const struct rcd_cell_spec *spec, float *to, size_t n, const float *from,
+                        size_t first, size_t count)
+{
+    for (size_t at = 0; at < spec->padded; at += RCD_LANES)
+        memcpy(to + n * at, from + 3 * at + first * RCD_LANES, count * RCD_LANES * sizeof *to);
+}
+
+/* Reduced weights: products of their own, the rows in tmp; then what the fused step does to them. */
+static void reduced_step(const struct rcd_cell_step *s, float **zs, float **rhs)
+{
+    const struct rcd_cell_spec *spec = s->spec;
+    struct rcd_gates gates = {.rows = s->n,
+                              .hidden = spec->hidden,
+                              .pre = (const float *const *)s->pre,
+                              .rec = (const float *const *)s->tmp,
+                              .h_in = s->h_in,
+                              .h_out = s->h_out,
+                              .zs = zs,
+                              .rh = rhs};
+    const size_t of = spec->linear_before_reset ? 3 : 2;
+    for (size_t r = 0; r < s->n; r++) {
+        copy_groups(spec, s->tmp[r], of, s->pre[r], 0, 2);
+        for (size_t at = 0; spec->linear_before_reset && at < spec->padded; at += RCD_LANES)
+            memcpy(s->tmp[r] + 3 * at + 2 * RCD_LANES, s->w->bias2 + at, RCD_LANES * sizeof(float));
+    }
+    rcd__cell_product(s, s->h_in, s->tmp, &s->w->r, NULL);
+    if (spec->linear_before_reset) {
+        s->call->kern->gru_linear_gates(&gates);
+        return;
+    }
+    s->call->kern->gru_reset(&gates);
+    for (size_t r = 0; r < s->n; r++)
+        copy_groups(spec, s->tmp[r], 1, s->pre[r], 2, 1);
+    rcd__cell_product(s, (const float *const *)rhs, s->tmp, &s->w->r2, NULL);
+    s->call->kern->gru_blend(&gates);
 }
 
 static void step(const struct rcd_cell_step *s)
@@ -156,8 +181,12 @@ static void step(const struct rcd_cell_step *s)
         return;
     }
     for (size_t r = 0; r < s->n; r++) {
-        zs[r] = s->tmp[r];
-        rhs[r] = s->tmp[r] + spec->padded;
+        zs[r] = s->tmp[r] + 2 * spec->padded;
+        rhs[r] = s->tmp[r] + 3 * spec->padded;
+    }
+    if (s->w->r.weights != RCD_WEIGHTS_F32) {
+        reduced_step(s, zs, rhs);
+        return;
     }
     struct rcd_gru_step fused = {.rows = s->n,
                                  .hidden = spec->hidden,

@@ -73,7 +73,8 @@ static void general_group(const struct rcd_cell_step *s, float *g, size_t at, si
 static void step(const struct rcd_cell_step *s)
 {
     const struct rcd_kernels *k = s->call->kern;
-    if (s->spec->plain && s->w->peep == NULL) {
+    const bool plain = s->spec->plain && s->w->peep == NULL;
+    if (plain && s->w->r.weights == RCD_WEIGHTS_F32) {
         struct rcd_lstm_step fused = {.rows = s->n,
                                       .hidden = s->spec->hidden,
                                       .pre = (const float *const *)s->pre,
@@ -85,13 +86,16 @@ static void step(const struct rcd_cell_step *s)
         k->lstm_step(&fused);
         return;
     }
-    struct rcd_gemm g = {.rows = s->n,
-                         .a = s->h_in,
-                         .c = s->pre,
-                         .b = &s->w->r,
-                         .accumulate = true,
-                         .c_padded = true};
-    k->gemm(&g);
+    rcd__cell_product(s, s->h_in, s->pre, &s->w->r, NULL);
+    if (plain) {
+        struct rcd_gates gates = {.rows = s->n,
+                                  .hidden = s->spec->hidden,
+                                  .pre = (const float *const *)s->pre,
+                                  .h_out = s->h_out,
+                                  .c = s->c};
+        k->lstm_gates(&gates);
+        return;
+    }
     for (size_t r = 0; r < s->n; r++) {
         for (size_t at = 0; at < s->spec->hidden; at += RCD_LANES) {
             size_t n = s->spec->hidden - at < RCD_LANES ? s->spec->hidden - at : RCD_LANES;

@@ -31,7 +31,7 @@ static void matmul_packed(struct rcd_call *c, const struct state *s)
             n += rcd__out(c, 0, r)->n;
     }
     struct rcd_rows rows;
-    if (s->b.n == 0 || !rcd__rows_take(c, n / (s->b.n != 0 ? s->b.n : 1), &rows))
+    if (s->b.n == 0 || !rcd__rows_take(c, n / (s->b.n != 0 ? s->b.n : 1), &s->b, &rows))
         return;
     for (size_t r = 0; r < c->n; r++) {
         if (!rcd__alive(c, r))

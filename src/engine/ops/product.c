@@ -15,11 +15,15 @@ rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b, bool
     size_t inner = trans ? cols : rows, n = trans ? rows : cols;
     if (!rcd_packed_bytes(inner, n, &bytes))
         return rcd__refuse(k, "a matrix of %zu x %zu is too large", inner, n);
-    ret->data = rcd__plan_alloc(k, bytes);
+    rcd_weights how = RCD_WEIGHTS_F32;
+    rcd_status st = rcd__weights_of(k, inner, &how);
+    if (st != RCD_OK)
+        return st;
+    ret->data = rcd__weights_new(k, how, bytes);
     if (ret->data == NULL)
         return RCD_ENOMEM;
     rcd_pack(ret, b->data, trans ? 1 : cols, trans ? cols : 1, inner, n, PANEL);
-    return RCD_OK;
+    return rcd__weights_keep(k, how, ret);
 }
 
 /* ---- plain products for types that have no kernels ------------------------------------------- */
@@ -95,12 +99,14 @@ rcd_status rcd__product(const struct rcd_call *c, size_t r, rcd_dtype t, const s
 
 /* ---- constant right side: all requests together ----------------------------------------------- */
 
-bool rcd__rows_take(const struct rcd_call *c, size_t n, struct rcd_rows *ret)
+bool rcd__rows_take(const struct rcd_call *c, size_t n, const struct rcd_packed *b,
+                    struct rcd_rows *ret)
 {
     ret->n = 0;
     ret->a = rcd__scratch_try(c, n * sizeof *ret->a);
     ret->c = rcd__scratch_try(c, n * sizeof *ret->c);
-    if (ret->a != NULL && ret->c != NULL)
+    ret->scratch = rcd__scratch_try(c, rcd_gemm_scratch(b, n));
+    if (ret->a != NULL && ret->c != NULL && ret->scratch != NULL)
         return true;
     for (size_t r = 0; r < c->n; r++) {
         if (rcd__alive(c, r))
@@ -130,7 +136,8 @@ static void multiply_some(void *ctx, size_t from, size_t to)
     part.rows = to - from;
     part.a += from;
     part.c += from;
-    s->kern->gemm(&part);
+    part.scratch = (char *)part.scratch + rcd_gemm_scratch(part.b, from);
+    rcd_gemm_any(s->kern, &part);
 }
 
 enum {
@@ -146,7 +153,8 @@ void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
                          .c = rows->c,
                          .b = b,
                          .bias = bias,
-                         .accumulate = accumulate};
+                         .accumulate = accumulate,
+                         .scratch = rows->scratch};
     struct some_rows some = {c->kern, &g};
     size_t chunk = PARALLEL_FLOPS / (b->k * b->padded + 1);
     chunk = (chunk / ROW_GROUP + 1) * ROW_GROUP;

@@ -11,7 +11,8 @@ struct rcd_matrix {
 /** Input 0 must have a type that has products, input 1 the same; output 0 gets it. */
 RCD_MUST_CHECK rcd_status rcd__product_types(struct rcd_check *k);
 
-/** Pack a constant float32 right side of rank 1 (a column) or 2 into the plan's memory. */
+/** Pack a constant float32 right side of rank 1 (a column) or 2 into the plan's memory, stored as the
+ * plan stores weights. */
 RCD_MUST_CHECK rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b,
                                           bool trans, struct rcd_packed *ret);
 
@@ -25,9 +26,11 @@ struct rcd_rows {
     const float **a;
     float **c;
     size_t n;
+    void *scratch; /* of the product */
 };
-/** Room for n rows; false: every request that is alive has failed. */
-RCD_MUST_CHECK bool rcd__rows_take(const struct rcd_call *c, size_t n, struct rcd_rows *ret);
+/** Room for n rows that go through `b`; false: every request that is alive has failed. */
+RCD_MUST_CHECK bool rcd__rows_take(const struct rcd_call *c, size_t n, const struct rcd_packed *b,
+                                   struct rcd_rows *ret);
 /** n rows of k floats at `a` with their results of `cols` floats at `c`. */
 void rcd__rows_add(struct rcd_rows *rows, const float *a, float *c, size_t n, size_t k,
                    size_t cols);

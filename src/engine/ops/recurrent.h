@@ -38,6 +38,7 @@ struct rcd_cell_step {
     float *const *c;   /* LSTM: updated in place */
     float *const *tmp; /* spec->tmp_floats floats for each sequence */
     float **aux[2];    /* room for row pointers */
+    void *scratch;     /* of a product of n rows */
 };
 
 struct rcd_cell_spec {
@@ -73,6 +74,22 @@ RCD_MUST_CHECK rcd_status rcd__cell_check(struct rcd_check *k, struct rcd_cell_s
 RCD_MUST_CHECK rcd_status rcd__cell_pack(struct rcd_check *k, struct rcd_cell_spec *s);
 /** run_all of all three. */
 void rcd__cell_run(struct rcd_call *c);
+
+/** c (padded rows) = the product of a with b: from `bias`, or on top of what c holds where that is
+ * NULL. */
+static inline void rcd__cell_product(const struct rcd_cell_step *s, const float *const *a,
+                                     float *const *c, const struct rcd_packed *b, const float *bias)
+{
+    struct rcd_gemm g = {.rows = s->n,
+                         .a = a,
+                         .c = c,
+                         .b = b,
+                         .bias = bias,
+                         .accumulate = bias == NULL,
+                         .c_padded = true,
+                         .scratch = s->scratch};
+    rcd_gemm_any(s->call->kern, &g);
+}
 
 /** x[0..n) = f(x) with the activation, for the cells' general path. */
 static inline void rcd__act_apply(const struct rcd_call *c, const struct rcd_act *a, size_t n,

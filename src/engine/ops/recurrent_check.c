@@ -163,6 +163,39 @@ static rcd_status check_weights(struct rcd_check *k, const struct rcd_cell_spec 
     return RCD_OK;
 }
 
+/* Biases and peepholes follow the matrices in `mem`: they move to the plan's memory as they are. */
+static rcd_status keep_rest(struct rcd_check *k, struct rcd_cell_weights *w, const char *mem,
+                            size_t bytes)
+{
+    size_t at = (size_t)((const char *)w->bias - mem);
+    float *rest = rcd__plan_alloc(k, bytes - at);
+    if (rest == NULL)
+        return RCD_ENOMEM;
+    memcpy(rest, w->bias, bytes - at);
+    if (w->bias2 != NULL)
+        w->bias2 = rest + (w->bias2 - w->bias);
+    if (w->peep != NULL)
+        w->peep = rest + (w->peep - w->bias);
+    w->bias = rest;
+    return RCD_OK;
+}
+
+static rcd_status keep_weights(struct rcd_check *k, rcd_weights how, struct rcd_cell_weights *w,
+                               float *mem, size_t bytes)
+{
+    rcd_status st = rcd__weights_reduce(k, how, &w->w);
+    if (st == RCD_OK)
+        st = rcd__weights_reduce(k, how, &w->r);
+    if (st == RCD_OK && w->r2.padded > 0)
+        st = rcd__weights_reduce(k, how, &w->r2);
+    if (how == RCD_WEIGHTS_F32)
+        return st;
+    if (st == RCD_OK)
+        st = keep_rest(k, w, (const char *)mem, bytes);
+    rcd_free(mem);
+    return st;
+}
+
 rcd_status rcd__cell_pack(struct rcd_check *k, struct rcd_cell_spec *s)
 {
     const struct rcd_tensor *w = rcd__in_const(k, IN_W), *r = rcd__in_const(k, IN_R);
@@ -181,8 +214,10 @@ rcd_status rcd__cell_pack(struct rcd_check *k, struct rcd_cell_spec *s)
     if (!s->bytes(s, s->input, &bytes))
         return rcd__refuse(k, "weights of %zu inputs and %zu units are too large", s->input,
                            s->hidden);
-    for (int d = 0; d < s->n_dirs; d++) {
-        float *mem = rcd__plan_alloc(k, bytes);
+    rcd_weights how = RCD_WEIGHTS_F32;
+    st = rcd__weights_of(k, s->input > s->hidden ? s->input : s->hidden, &how);
+    for (int d = 0; st == RCD_OK && d < s->n_dirs; d++) {
+        float *mem = rcd__weights_new(k, how, bytes);
         if (mem == NULL)
             return RCD_ENOMEM;
         size_t at = (size_t)d;
@@ -190,7 +225,8 @@ rcd_status rcd__cell_pack(struct rcd_check *k, struct rcd_cell_spec *s)
                 (const float *)r->data + at * gh * s->hidden,
                 b != NULL ? (const float *)b->data + at * 2 * gh : NULL,
                 p != NULL ? (const float *)p->data + at * 3 * s->hidden : NULL, s->input);
+        st = keep_weights(k, how, &s->weights[d], mem, bytes);
     }
-    s->packed = true;
-    return RCD_OK;
+    s->packed = st == RCD_OK;
+    return st;
 }

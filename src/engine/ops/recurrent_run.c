@@ -161,6 +161,7 @@ struct walk {
     int dir;
     size_t row_floats; /* of a projection row */
     float *pre, *tmp;
+    void *scratch; /* of products */
     const float **x_rows;
     float **pre_rows, **tmp_rows, **aux[2];
     const float **h_in;
@@ -191,8 +192,9 @@ static void project(const struct walk *w, size_t n, size_t from, size_t to)
                          .c = w->pre_rows,
                          .b = &w->w->w,
                          .bias = w->w->bias,
-                         .c_padded = true};
-    w->l->call->kern->gemm(&g);
+                         .c_padded = true,
+                         .scratch = w->scratch};
+    rcd_gemm_any(w->l->call->kern, &g);
 }
 
 static void one_step(const struct walk *w, size_t n, size_t t, float *const *pre)
@@ -215,7 +217,8 @@ static void one_step(const struct walk *w, size_t n, size_t t, float *const *pre
                                  .h_out = w->h_out,
                                  .c = w->c,
                                  .tmp = w->tmp_rows,
-                                 .aux = {w->aux[0], w->aux[1]}};
+                                 .aux = {w->aux[0], w->aux[1]},
+                                 .scratch = w->scratch};
     w->l->spec->step(&step);
 }
 
@@ -234,6 +237,13 @@ static void fail_group(const struct rcd_call *c, size_t from, size_t to)
     }
 }
 
+/* Products of `rows` rows of inputs and of n states; one at a time. */
+static size_t scratch_bytes(const struct rcd_cell_weights *w, size_t n, size_t rows)
+{
+    size_t input = rcd_gemm_scratch(&w->w, rows), state = rcd_gemm_scratch(&w->r, n);
+    return input > state ? input : state; /* r2 has as many rows as r */
+}
+
 static bool walk_memory(struct walk *w, size_t n, size_t rows)
 {
     const struct rcd_call *c = w->l->call;
@@ -249,11 +259,12 @@ static bool walk_memory(struct walk *w, size_t n, size_t rows)
     w->tmp_rows = take(c, n, sizeof *w->tmp_rows);
     w->aux[0] = take(c, n, sizeof *w->aux[0]);
     w->aux[1] = take(c, n, sizeof *w->aux[1]);
+    w->scratch = take(c, 1, scratch_bytes(w->w, n, rows));
     for (size_t i = 0; w->tmp != NULL && w->tmp_rows != NULL && i < n; i++)
         w->tmp_rows[i] = w->tmp + i * tmp_floats;
     return w->pre != NULL && w->x_rows != NULL && w->pre_rows != NULL && w->h_in != NULL &&
            w->h_out != NULL && w->c != NULL && w->tmp != NULL && w->tmp_rows != NULL &&
-           w->aux[0] != NULL && w->aux[1] != NULL;
+           w->aux[0] != NULL && w->aux[1] != NULL && w->scratch != NULL;
 }
 
 static bool walk_time(const struct layer *l, const struct rcd_cell_weights *weights, int dir)
@@ -343,7 +354,7 @@ static void run_unpacked(struct rcd_call *c, const struct rcd_cell_spec *s, size
         rcd__fail(c, r, RCD_EINVAL, "weights of %zu inputs are too large", input);
         return;
     }
-    struct rcd_cell_weights weights[CELL_MAX_DIRS];
+    struct rcd_cell_weights weights[CELL_MAX_DIRS] = {{.bias = NULL}};
     for (size_t d = 0; d < dirs; d++) {
         float *mem = rcd__scratch(c, r, bytes);
         if (mem == NULL)

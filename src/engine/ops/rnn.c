@@ -33,7 +33,7 @@ static void step(const struct rcd_cell_step *s)
 {
     const struct rcd_act *act = &s->spec->act[s->dir][0];
     const struct rcd_kernels *k = s->call->kern;
-    if (!s->spec->has_clip) {
+    if (!s->spec->has_clip && s->w->r.weights == RCD_WEIGHTS_F32) {
         struct rcd_rnn_step fused = {.rows = s->n,
                                      .hidden = s->spec->hidden,
                                      .pre = (const float *const *)s->pre,
@@ -46,13 +46,7 @@ static void step(const struct rcd_cell_step *s)
         k->rnn_step(&fused);
         return;
     }
-    struct rcd_gemm g = {.rows = s->n,
-                         .a = s->h_in,
-                         .c = s->pre,
-                         .b = &s->w->r,
-                         .accumulate = true,
-                         .c_padded = true};
-    k->gemm(&g);
+    rcd__cell_product(s, s->h_in, s->pre, &s->w->r, NULL);
     for (size_t r = 0; r < s->n; r++) {
         rcd__clip_apply(s, s->spec->hidden, s->pre[r]);
         k->unary(act->f, s->spec->hidden, s->pre[r], s->h_out[r], act->alpha, act->beta);

@@ -28,6 +28,7 @@ Test(registry_config, without_a_file_all_defaults)
         cr_expect_str_eq(config.description, "");
         cr_expect(config.max_rows == 64 && config.max_queue == 1024 && config.max_delay_us == 7);
         cr_expect(config.n_latest == 1 && !config.all_versions && config.n_specific == 0);
+        cr_expect(config.weights == RCD_WEIGHTS_F32);
         cr_expect(config.n_states == 0 && config.n_time == 0 && config.n_warmup == 0);
         cr_expect(config.sessions.idle_ms == 3600000 && config.sessions.ring == 0);
         cr_expect(config.sessions.max_bytes == 256 << 20 && !config.sessions.carry);
@@ -70,6 +71,17 @@ Test(registry_config, everything)
     cr_expect(config.warmup[0].ranks[1] == 0);
     cr_expect_eq(config.warmup[1].n, 0);
     rcd_arena_done(&arena);
+}
+
+Test(registry_config, weights)
+{
+    static const char *const texts[] = {"{\"weights\": \"f32\"}", "{\"weights\": \"bf16\"}",
+                                        "{\"weights\": \"int8\"}"};
+    for (int how = 0; how < RCD_WEIGHTS_MAX; how++) {
+        cr_assert_eq(read_text(texts[how]), RCD_OK, "%s", err.text);
+        cr_expect_eq((int)config.weights, how);
+        rcd_arena_done(&arena);
+    }
 }
 
 Test(registry_config, version_policies)
@@ -136,6 +148,8 @@ Test(registry_config, refused_with_words)
         {"{\"time\": [1]}", "time: is a list"},
         {"{\"time\": {\"x\": 8}}", "time.x: is 8, want 0 to 7"},
         {"{\"time\": {\"x\": true}}", "time.x: is true or false"},
+        {"{\"weights\": \"fp4\"}", "weights: is 'fp4', want \"f32\", \"bf16\" or \"int8\""},
+        {"{\"weights\": 8}", "weights: is an integer, want \"f32\""},
         {"{\"sessions\": {\"idle_timeout_s\": 0}}", "sessions.idle_timeout_s: is 0"},
         {"{\"sessions\": {\"max_bytes\": \"256MB\"}}",
          "sessions.max_bytes: want a number of bytes"},
