@@ -15,6 +15,7 @@ struct ctl_args {
     const char *edges_file, *nodes_file;
     const char *method; /* NULL: GET without a body, POST with one */
     bool undirected;
+    bool report;         /* quantize */
     const char **inputs; /* NAME=VALUE, n_inputs of them */
     size_t n_inputs;
     unsigned long timeout_s;
@@ -52,9 +53,10 @@ int rcd__command_graph_put(const struct ctl_args *args);
 int rcd__command_graph_patch(const struct ctl_args *args);
 int rcd__command_graph_show(const struct ctl_args *args);
 int rcd__command_graph_rm(const struct ctl_args *args);
+int rcd__command_quantize(const struct ctl_args *args);
 
 /** A file's bytes; "-" is standard input. A message is printed when it fails. */
-int rcd__read_file(const char *path, struct rcd_buf *out);
+int rcd__read_whole(const char *path, struct rcd_buf *out);
 
 /** The "shape" of one input: the nesting of `data`, or, for a flat list, the sizes that the model's
  * `declared` shape leaves open filled in: the last open size takes what there is, the others are 1.

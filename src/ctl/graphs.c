@@ -98,7 +98,7 @@ static int take_head(struct csv *t, size_t probe)
 static int csv_read(struct csv *t, const char *file, size_t probe)
 {
     *t = (struct csv){.file = file};
-    int status = rcd__read_file(file, &t->text);
+    int status = rcd__read_whole(file, &t->text);
     if (status == CTL_OK && rcd_buf_append(&t->text, "", 1) != RCD_OK)
         status = rcd__complain(CTL_REFUSED, "no memory for %s", file);
     const char **found = rcd_calloc(CELLS_MAX, sizeof *found);
@@ -304,7 +304,7 @@ static int change(const struct ctl_args *args, const char *method)
     json_t *answer = NULL;
     int status = CTL_OK;
     if (args->request_file != NULL) {
-        status = rcd__read_file(args->request_file, &b);
+        status = rcd__read_whole(args->request_file, &b);
     } else {
         rcd_buf_init(&b, REQUEST_MAX);
         status = request_from_tables(args, &b);

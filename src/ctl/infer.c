@@ -8,7 +8,7 @@
 
 enum { PATH_MAX_LEN = 1024, FILE_MAX = 512 << 20, NAME_MAX_LEN = 256 };
 
-int rcd__read_file(const char *path, struct rcd_buf *out)
+int rcd__read_whole(const char *path, struct rcd_buf *out)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(path, "rb");
@@ -39,7 +39,7 @@ static json_t *input_data(const char *name, const char *value)
         data = json_loads(value, JSON_DECODE_ANY, &bad);
     } else {
         struct rcd_buf text;
-        int status = rcd__read_file(value + 1, &text);
+        int status = rcd__read_whole(value + 1, &text);
         if (status == CTL_OK)
             data = json_loadb(text.data, text.len, JSON_DECODE_ANY, &bad);
         rcd_buf_done(&text);
@@ -160,7 +160,7 @@ int rcd__command_infer(const struct ctl_args *args)
     struct rcd_buf request;
     struct ctl_args printing = *args;
     printing.json = true;
-    int status = args->request_file != NULL ? rcd__read_file(args->request_file, &request)
+    int status = args->request_file != NULL ? rcd__read_whole(args->request_file, &request)
                                             : request_from_inputs(args, path, &request);
     if (status == CTL_OK)
         status = rcd__call_json(&printing, infer_path, request.len > 0 ? request.data : "",

@@ -23,6 +23,10 @@ static const char help_text[] =
     "  graph-patch NAME -f REQUEST.json\n"
     "                          change it: add.*, remove.*, set.*\n"
     "  graph-show NAME, graph-rm NAME\n"
+    "  quantize --report FOLDER [-f REQUEST.json]\n"
+    "                          what bf16 and int8 weights do to a model, or to each model of a\n"
+    "                          folder: size, speed, differences from f32. Runs here, without a\n"
+    "                          server, on made-up inputs; -f: on those of a request (one model)\n"
     "  load MODEL              load or reload a model\n"
     "  unload MODEL            stop serving a model\n"
     "  stats [MODEL]           counters and mean times\n"
@@ -56,6 +60,7 @@ static const struct command commands[] = {
     {"graph-patch", rcd__command_graph_patch, 1, 1},
     {"graph-show", rcd__command_graph_show, 1, 1},
     {"graph-rm", rcd__command_graph_rm, 1, 1},
+    {"quantize", rcd__command_quantize, 1, 1},
 };
 
 int rcd__complain(int status, const char *fmt, ...)
@@ -115,6 +120,8 @@ static int parse_option(struct ctl_args *a, int argc, char **argv, int *i)
         a->edges_file = v;
     else if (strcmp(arg, "--undirected") == 0)
         a->undirected = true;
+    else if (strcmp(arg, "--report") == 0)
+        a->report = true;
     else
         return rcd__complain(CTL_USAGE, "option '%s' is not known or lacks its value; see --help",
                              arg);
@@ -153,7 +160,8 @@ static int run(const struct ctl_args *a)
             return rcd__complain(CTL_USAGE, "%s needs a name", c->name);
         if (n > c->models_max)
             return rcd__complain(CTL_USAGE, "%s takes no model", c->name);
-        bool takes_file = is_infer || strncmp(c->name, "graph-p", 7) == 0;
+        bool takes_file =
+            is_infer || c->run == rcd__command_quantize || strncmp(c->name, "graph-p", 7) == 0;
         if (is_infer && (a->n_inputs > 0 || a->graph != NULL) == (a->request_file != NULL))
             return rcd__complain(CTL_USAGE, "infer needs --input NAME=JSON, or -f FILE");
         if (!is_infer &&

@@ -3,6 +3,7 @@
 usage: test_reduced.py RECURD RECURCTL."""
 
 import json
+import subprocess
 import sys
 
 import daemon
@@ -75,6 +76,60 @@ def test_a_change_is_taken_up_by_a_reload():
         (models.path / NET / "model.json").unlink()
         assert d.call("POST", f"/v2/repository/models/{NET}/load", "{}")[0] == 200
         assert answers(d, NET, body) == before
+
+
+def report(*arguments, status=0):
+    p = subprocess.run([sys.argv[2], "quantize", "--report", *map(str, arguments)], capture_output=True, text=True,
+                       timeout=110, stdin=subprocess.DEVNULL, check=False)
+    assert p.returncode == status, (p.returncode, p.stdout, p.stderr)
+    return p.stdout if status == 0 else p.stderr
+
+
+# What is lost on the bundled models: root mean square over that of the outputs, share of other largest elements.
+LOSS = {"bf16": (0.004, 0.01), "int8": (0.025, 0.025)}
+
+
+def test_report_on_the_bundled_models():
+    rows = json.loads(report(golden.ROOT / "models", "--json"))
+    names = sorted(p.parent.name for p in (golden.ROOT / "models").glob("*/1"))
+    assert [r["model"] for r in rows] == [n for n in names for _ in range(3)]
+    for f32, *reduced in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+        assert (f32["weights"], f32["largest_difference"], f32["speed"]) == ("f32", 0, 1)
+        assert reduced[0]["megabytes"] < 0.55 * f32["megabytes"]
+        assert reduced[1]["megabytes"] < 0.45 * f32["megabytes"]
+        for row in reduced:
+            rms, other = LOSS[row["weights"]]
+            assert row["runs"] >= 20, row
+            assert 0 < row["relative_rms"] < rms, row
+            assert row["argmax_equal"] >= (1 - other) * row["argmax_rows"] > 0, row
+
+
+def test_report_on_one_model_and_request():
+    body = golden.request(NET)
+    with daemon.Repository(NET) as models:
+        file = models.path / "request.json"
+        file.write_bytes(body if isinstance(body, bytes) else body.encode())
+        text = report(models.path / NET, "-f", file)
+        assert [line.split()[-1] for line in text.splitlines()][:1] == ["ARGMAX"] and "int8" in text, text
+        # as the server answers
+        with daemon.Daemon(models) as d:
+            f32 = answers(d, NET, body)
+            setting(models, NET, "int8")
+            assert d.call("POST", f"/v2/repository/models/{NET}/load", "{}")[0] == 200
+            int8 = answers(d, NET, body)
+        (row,) = [r for r in json.loads(report(models.path / NET, "-f", file, "--json")) if r["weights"] == "int8"]
+        largest = max(abs(x - y) for n in f32 for x, y in zip(f32[n], int8[n], strict=True))
+        assert abs(row["largest_difference"] - largest) <= 1e-7, (row, largest)  # as decimals
+        file.write_text(json.dumps({"inputs": [{"name": "z", "datatype": "FP32", "shape": [1], "data": [1]}]}))
+        assert "no input 'z'" in report(models.path / NET, "-f", file, status=1)
+        file.write_text("{")
+        assert "request.json" in report(models.path / NET, "-f", file, status=2)
+        assert "folder of one model" in report(models.path, "-f", file, status=2)
+        (models.path / NET / "model.json").write_text('{"weight": "int8"}')
+        assert "unknown key 'weight'" in report(models.path, status=1)
+        models.remove(NET)
+        assert "no model" in report(models.path, status=1)
+    assert "nonexistent" in report("/nonexistent", status=2)
 
 
 if __name__ == "__main__":
