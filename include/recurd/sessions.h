@@ -102,6 +102,10 @@ uint64_t rcd_sessions_layout(const rcd_sessions *s); /* hash of names, types and
 uint64_t rcd_sessions_fingerprint(const rcd_sessions *s);
 /** Another file of the model with equal states serves these sessions from now on. */
 void rcd_sessions_migrate(rcd_sessions *s, uint64_t fingerprint);
+/** From now on: idle_ms, max_bytes, overflow, ring, snapshot_interval_ms of `new`; the rest of it is not
+ * looked at. Another `durable`, and `spill` without a file for it, wait for the next start, and the log
+ * says so. */
+void rcd_sessions_limit(rcd_sessions *s, const struct rcd_sessions_opts *new);
 rcd_durable
 rcd_sessions_durable(const rcd_sessions *s); /* as it is: a store without a path keeps nothing */
 const struct rcd_state_shape *rcd_sessions_states(const rcd_sessions *s, size_t *ret_n);
@@ -194,8 +198,18 @@ struct rcd_snapshot_info {
 /** RCD_ENOTFOUND, RCD_EGONE with the reason when it ended lately. (All calls below.) */
 RCD_MUST_CHECK rcd_status rcd_session_describe(rcd_sessions *s, const struct rcd_session_id *id,
                                                struct rcd_session_info *ret, struct rcd_error *err);
-/** The next session at or after place *cursor; false: none. *cursor is moved behind it. */
-bool rcd_session_next(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret);
+/** A place in the list of all sessions: those in memory by their records, then those on disk by id. */
+struct rcd_session_cursor {
+    uint32_t at;              /* records before it have been seen */
+    bool on_disk;             /* all records have been */
+    struct rcd_session_id id; /* the last one seen on disk; number 0: none */
+    char text[RCD_SESSION_ID_MAX];
+};
+/** The next session behind the cursor (zeroed: from the first), which is moved; one that begins or comes
+ * back from the disk meanwhile may be missed. *most: how many may still be looked at, counted
+ * down. False: none among them, and *ret_end tells whether there are no more at all. */
+bool rcd_session_next(rcd_sessions *s, struct rcd_session_cursor *cursor, size_t *most,
+                      struct rcd_session_info *ret, bool *ret_end);
 RCD_MUST_CHECK rcd_status rcd_session_end(rcd_sessions *s, const struct rcd_session_id *id,
                                           struct rcd_error *err);
 /** A copy of the state and its step; *ret is the caller's (rcd_free), laid out as the shapes say. */

@@ -46,11 +46,13 @@ static void send_event(struct rcd__listener_of_events *l, const struct rcd__even
 
 void rcd__events_pump(rcd_api *api)
 {
-    uint64_t last = api->listeners != NULL ? rcd__stores_last_event(api->opts.stores) : 0;
+    uint64_t last =
+        api->listeners != NULL ? rcd__event_ring_last(rcd__stores_events(api->opts.stores)) : 0;
     for (struct rcd__listener_of_events *l = api->listeners; l != NULL; l = l->next) {
         struct rcd__event e;
         bool sent = false;
-        while (l->seen < last && rcd__stores_event(api->opts.stores, l->seen, &e)) {
+        while (l->seen < last &&
+               rcd__event_ring_get(rcd__stores_events(api->opts.stores), l->seen, &e)) {
             l->seen = e.number;
             if (strcmp(e.model, l->model) == 0) {
                 send_event(l, &e);
@@ -76,7 +78,7 @@ void rcd__session_events(void *ctx, rcd_http_req *req)
         rcd_http_respond_error(req, RCD_ENOMEM, "no memory for a stream", 1);
     } else {
         l->api = api;
-        l->seen = rcd__stores_last_event(api->opts.stores);
+        l->seen = rcd__event_ring_last(rcd__stores_events(api->opts.stores));
         snprintf(l->model, sizeof l->model, "%s", p.store->model);
         l->stream = rcd_http_stream_begin(req, "text/event-stream", BUFFERED, on_closed, l);
         if (l->stream == NULL) {

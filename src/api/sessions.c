@@ -1,10 +1,7 @@
-/* sessions.c - sessions as resources: create, list, describe, end. */
+/* sessions.c - sessions as resources: create, describe, end. */
 #include "sessions.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { PAGE_DEFAULT = 100, PAGE_MAX = 10000 };
 
 /* ---- create ------------------------------------------------------------------------------------- */
 
@@ -89,121 +86,6 @@ void rcd__session_create(void *ctx, rcd_http_req *req)
     else
         rcd__answer_refused(req, &err, retry_after_s);
     json_decref(body);
-    rcd__session_path_done(&p);
-}
-
-/* ---- list ------------------------------------------------------------------------------------------ */
-
-struct list {
-    uint64_t limit, idle_over_s, at_store, at;
-    const char *prefix, *status, *version;
-};
-
-static rcd_status read_uint(const rcd_http_req *req, const char *name, uint64_t max, uint64_t *ret,
-                            struct rcd_error *err)
-{
-    const char *text = rcd_http_query(req, name);
-    char quoted[80], *end = NULL;
-    if (text == NULL)
-        return RCD_OK;
-    *ret = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || *ret > max)
-        return rcd_fail(err, RCD_EINVAL, "%s=%s: want a number up to %llu", name,
-                        rcd_quote(quoted, sizeof quoted, text, strlen(text)),
-                        (unsigned long long)max);
-    return RCD_OK;
-}
-
-static rcd_status read_list(const rcd_http_req *req, struct list *l, struct rcd_error *err)
-{
-    const char *after = rcd_http_query(req, "after");
-    *l = (struct list){.limit = PAGE_DEFAULT,
-                       .prefix = rcd_http_query(req, "prefix"),
-                       .status = rcd_http_query(req, "status"),
-                       .version = rcd_http_query(req, "version")};
-    char *end = NULL;
-    if (after != NULL) {
-        l->at_store = strtoull(after, &end, 10);
-        l->at = *end == '.' ? strtoull(end + 1, &end, 10) : 0;
-        if (*end != '\0' || l->at > UINT32_MAX)
-            return rcd_fail(err, RCD_EINVAL, "after: not a cursor that a list gave as \"next\"");
-    }
-    if (l->status != NULL && strcmp(l->status, "idle") != 0 && strcmp(l->status, "busy") != 0 &&
-        strcmp(l->status, "spilled") != 0)
-        return rcd_fail(err, RCD_EINVAL, "status: want idle, busy or spilled");
-    rcd_status st = read_uint(req, "limit", PAGE_MAX, &l->limit, err);
-    return st == RCD_OK ? read_uint(req, "idle_over_s", UINT32_MAX, &l->idle_over_s, err) : st;
-}
-
-static bool wanted(const struct list *l, const struct rcd__store *store,
-                   const struct rcd_session_info *i)
-{
-    uint64_t now = rcd_wall_ms();
-    char version[24];
-    snprintf(version, sizeof version, "%llu", (unsigned long long)store->number);
-    if (l->status != NULL && strcmp(l->status, i->spilled      ? "spilled"
-                                               : i->queued > 0 ? "busy"
-                                                               : "idle") != 0)
-        return false;
-    if (l->idle_over_s > 0 && (i->queued > 0 || now < i->last_ms + l->idle_over_s * 1000))
-        return false;
-    if (l->version != NULL && strcmp(l->version, version) != 0)
-        return false;
-    size_t n = l->prefix != NULL ? strlen(l->prefix) : 0;
-    return n == 0 ||
-           (i->id.text != NULL && i->id.len >= n && memcmp(i->id.text, l->prefix, n) == 0);
-}
-
-static void put_list(rcd_api *api, const char *model, struct list *l, struct rcd_buf *b)
-{
-    struct rcd__store *store = NULL;
-    size_t total = 0, n = 0;
-    bool more = false;
-    for (size_t i = 0; (store = rcd__store_at(api->opts.stores, model, i)) != NULL; i++)
-        total += rcd_sessions_live(store->sessions);
-    (void)rcd_buf_puts(b, "{\"sessions\":[");
-    for (; !more && (store = rcd__store_at(api->opts.stores, model, l->at_store)) != NULL;
-         l->at_store++, l->at = 0) {
-        struct rcd_session_info info;
-        for (uint32_t at = (uint32_t)l->at; rcd_session_next(store->sessions, &at, &info);) {
-            if (info.id.text != NULL)
-                info.id.text = info.text;
-            if (!wanted(l, store, &info))
-                continue;
-            more = n == l->limit;
-            if (more) {
-                l->at = at - 1;
-                break;
-            }
-            (void)rcd_buf_puts(b, n++ > 0 ? "," : "");
-            rcd__put_session(b, store, &info);
-        }
-        if (more)
-            break;
-    }
-    (void)rcd_buf_printf(b, "],\"total\":%zu", total);
-    if (more)
-        (void)rcd_buf_printf(b, ",\"next\":\"%llu.%llu\"", (unsigned long long)l->at_store,
-                             (unsigned long long)l->at);
-    (void)rcd_buf_puts(b, "}");
-}
-
-void rcd__session_list(void *ctx, rcd_http_req *req)
-{
-    rcd_api *api = ctx;
-    struct rcd__session_path p;
-    struct list l;
-    struct rcd_error err;
-    struct rcd_buf b;
-    if (!rcd__session_path(api, req, &p))
-        return;
-    if (read_list(req, &l, &err) == RCD_OK) {
-        rcd_buf_init(&b, RCD__ANSWER_MAX);
-        put_list(api, p.store->model, &l, &b);
-        rcd__answer(req, 200, &b);
-    } else {
-        rcd__answer_error(req, &err);
-    }
     rcd__session_path_done(&p);
 }
 

@@ -1,50 +1,11 @@
 /* stores.c - the list of stores: made when a version is loaded, let go when it has neither version nor
  * session. Loading happens on helper threads, so the list has a lock; what is in a store has its own. */
-#include "stores.h"
+#include "stores_int.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
-
-enum { EVENTS = 4096 };
-
-struct rcd_stores {
-    struct rcd_stores_opts opts;
-    char *dir;
-    int lock_fd;
-    struct rcd_session_budget budget;
-    pthread_mutex_t lock;
-    struct rcd__store *first;
-    pthread_mutex_t events_lock; /* taken under a store's lock; takes none */
-    struct rcd__event *events;
-    uint64_t n_events;
-};
-
-/* ---- the state directory ------------------------------------------------------------------------ */
-
-static rcd_status open_dir(rcd_stores *s, struct rcd_error *err)
-{
-    char path[4200];
-    if (s->dir == NULL)
-        return RCD_OK;
-    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
-        return rcd_fail(err, RCD_EIO, "state.dir %s: %s", s->dir, strerror(errno));
-    snprintf(path, sizeof path, "%s/lock", s->dir);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd < 0)
-        return rcd_fail(err, RCD_EIO, "state.dir: %s: %s", path, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return rcd_fail(err, RCD_EIO, "state.dir %s: another recurd uses it (%s is locked)", s->dir,
-                        path);
-    return RCD_OK;
-}
 
 rcd_status rcd_stores_new(const struct rcd_stores_opts *opts, rcd_stores **ret,
                           struct rcd_error *err)
@@ -56,15 +17,14 @@ rcd_status rcd_stores_new(const struct rcd_stores_opts *opts, rcd_stores **ret,
     s->lock_fd = -1;
     s->budget.max = opts->max_bytes;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_mutex_init(&s->events_lock, NULL);
+    pthread_mutex_init(&s->make_lock, NULL);
     bool kept = opts->state_dir != NULL && opts->state_dir[0] != '\0';
     s->dir = kept ? rcd_strdup(opts->state_dir) : NULL;
-    s->events = rcd_calloc(EVENTS, sizeof *s->events);
     rcd_status st = RCD_OK;
-    if (s->events == NULL || (kept && s->dir == NULL))
+    if (!rcd__event_ring_init(&s->events) || (kept && s->dir == NULL))
         st = rcd_fail(err, RCD_ENOMEM, "no memory for sessions");
     if (st == RCD_OK)
-        st = open_dir(s, err);
+        st = rcd__state_dir_open(s, err);
     if (st != RCD_OK) {
         rcd_stores_free(s);
         return st;
@@ -81,158 +41,23 @@ rcd_stores *rcd_stores_free(rcd_stores *s)
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     pthread_mutex_destroy(&s->lock);
-    pthread_mutex_destroy(&s->events_lock);
-    rcd_free(s->events);
+    pthread_mutex_destroy(&s->make_lock);
+    rcd__event_ring_done(&s->events);
     rcd_free(s->dir);
     rcd_free(s);
     return NULL;
 }
 
-/* ---- events ----------------------------------------------------------------------------------------- */
-
-static void on_event(void *ctx, const struct rcd_session_event *e)
-{
-    struct rcd__store *store = ctx;
-    rcd_stores *s = store->stores;
-    pthread_mutex_lock(&s->events_lock);
-    struct rcd__event *to = &s->events[s->n_events++ % EVENTS];
-    *to = (struct rcd__event){.kind = e->kind,
-                              .reason = e->reason,
-                              .steps = e->steps,
-                              .time_ms = rcd_wall_ms(),
-                              .number = s->n_events,
-                              .id_number = e->id.number};
-    snprintf(to->model, sizeof to->model, "%s", store->model);
-    snprintf(to->version, sizeof to->version, "%llu", (unsigned long long)store->number);
-    if (e->id.text != NULL) {
-        memcpy(to->id, e->id.text, e->id.len);
-        to->id_len = e->id.len;
-    }
-    pthread_mutex_unlock(&s->events_lock);
-}
-
-bool rcd__stores_event(rcd_stores *s, uint64_t after, struct rcd__event *ret)
-{
-    pthread_mutex_lock(&s->events_lock);
-    uint64_t oldest = s->n_events > EVENTS ? s->n_events - EVENTS : 0;
-    bool found = after < s->n_events;
-    if (found)
-        *ret = s->events[(after < oldest ? oldest : after) % EVENTS];
-    pthread_mutex_unlock(&s->events_lock);
-    return found;
-}
-
-uint64_t rcd__stores_last_event(rcd_stores *s)
-{
-    pthread_mutex_lock(&s->events_lock);
-    uint64_t n = s->n_events;
-    pthread_mutex_unlock(&s->events_lock);
-    return n;
-}
-
-/* ---- making a store ------------------------------------------------------------------------------------ */
-
-/* The states of one session: batch 1, and so every other size that the file leaves open. */
-static rcd_status shapes(const rcd_plan *plan, struct rcd_arena *arena,
-                         struct rcd_state_shape **ret, size_t *ret_n, struct rcd_error *err)
-{
-    size_t n_in = 0;
-    const struct rcd_io *io = rcd_plan_inputs(plan, &n_in);
-    *ret = rcd_arena_calloc(arena, n_in, sizeof **ret);
-    *ret_n = 0;
-    if (*ret == NULL)
-        return rcd_fail(err, RCD_ENOMEM, "no memory for the shapes of states");
-    for (size_t i = 0; i < n_in; i++) {
-        if (rcd_plan_state_output(plan, i) < 0)
-            continue;
-        struct rcd_state_shape *to = &(*ret)[(*ret_n)++];
-        *to =
-            (struct rcd_state_shape){.name = io[i].name, .dtype = io[i].dtype, .rank = io[i].rank};
-        if (io[i].dtype == RCD_BYTES)
-            return rcd_fail(err, RCD_EMODEL, "state '%s' is of type BYTES", io[i].name);
-        for (int d = 0; d < io[i].rank; d++)
-            to->dims[d] = io[i].dims[d] >= 0 ? io[i].dims[d] : 1;
-    }
-    return RCD_OK;
-}
-
-static void log_of(void *ctx, int priority, const char *text)
-{
-    const struct rcd__store *store = ctx;
-    store->stores->opts.log(store->stores->opts.log_ctx, priority, text);
-}
-
-/* Files that could both be in use have different names: by what must be the same to go on with one. */
-static void file_name(char out[80], const rcd_version *v, const struct rcd_state_shape *states,
-                      size_t n)
-{
-    uint64_t hash = n;
-    for (size_t i = 0; i < n; i++) {
-        hash = rcd_session_hash(hash ^ (uint64_t)states[i].dtype, states[i].name,
-                                strlen(states[i].name));
-        hash = rcd_session_hash(hash, states[i].dims, sizeof states[i].dims);
-    }
-    if (rcd_version_config(v)->sessions.carry)
-        snprintf(out, 80, "/carried-%016llx.sessions", (unsigned long long)hash);
-    else
-        snprintf(out, 80, "/%s-%016llx.sessions", rcd_version_number(v),
-                 (unsigned long long)(hash ^ rcd_version_fingerprint(v)));
-}
-
-static rcd_status new_store(rcd_stores *s, const rcd_version *v,
-                            const struct rcd_state_shape *states, size_t n, struct rcd__store **ret,
-                            struct rcd_error *err)
-{
-    const struct rcd_session_config *c = &rcd_version_config(v)->sessions;
-    char path[4400];
-    bool disk = c->durable != RCD_DURABLE_NONE || c->overflow == RCD_OVERFLOW_SPILL;
-    bool kept = s->dir != NULL && disk;
-    if (disk && !kept && (c->durable > RCD_DURABLE_PROCESS || c->overflow == RCD_OVERFLOW_SPILL))
-        return rcd_fail(err, RCD_EMODEL, "sessions: %s needs state.dir (--state-dir)",
-                        c->overflow == RCD_OVERFLOW_SPILL ? "overflow \"spill\""
-                                                          : "durable \"snapshot\" or \"commit\"");
-    snprintf(path, sizeof path, "%s/%s", s->dir != NULL ? s->dir : "", rcd_version_model(v));
-    if (kept && mkdir(path, 0700) != 0 && errno != EEXIST)
-        return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
-                        strerror(errno));
-    file_name(path + strlen(path), v, states, n);
-    struct rcd__store *store = rcd_calloc(1, sizeof *store);
-    if (store == NULL || (store->model = rcd_strdup(rcd_version_model(v))) == NULL) {
-        rcd_free(store);
-        return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'",
-                        rcd_version_model(v));
-    }
-    store->stores = s;
-    const struct rcd_sessions_opts opts = {.model = store->model,
-                                           .states = states,
-                                           .n_states = n,
-                                           .fingerprint = rcd_version_fingerprint(v),
-                                           .idle_ms = c->idle_ms,
-                                           .max_bytes = c->max_bytes,
-                                           .overflow = c->overflow,
-                                           .durable = c->durable,
-                                           .ring = c->ring,
-                                           .snapshot_interval_ms = c->snapshot_interval_ms,
-                                           .committed = rcd__sequence_committed,
-                                           .budget = &s->budget,
-                                           .path = kept ? path : NULL,
-                                           .carry = c->carry,
-                                           .ctx = store,
-                                           .event = on_event,
-                                           .log = log_of};
-    rcd_status st = rcd_sessions_new(&opts, &store->sessions, err);
-    if (st != RCD_OK) {
-        rcd_free(store->model);
-        rcd_free(store);
-        return st;
-    }
-    *ret = store;
-    return RCD_OK;
-}
+/* ---- which store a version's sessions are in --------------------------------------------------------------- */
 
 static uint64_t number_of(const rcd_version *v)
 {
     return strtoull(rcd_version_number(v), NULL, 10);
+}
+
+struct rcd__event_ring *rcd__stores_events(rcd_stores *s)
+{
+    return &s->events;
 }
 
 /* The same file loaded again, or a newer one that carries sessions on. Under the lock. */
@@ -263,27 +88,44 @@ static bool same_states(const struct rcd__store *p, const struct rcd_state_shape
     return same;
 }
 
+static struct rcd__store *take_existing(rcd_stores *s, const rcd_version *v,
+                                        const struct rcd_state_shape *states, size_t n)
+{
+    pthread_mutex_lock(&s->lock);
+    struct rcd__store *p = predecessor(s, v, rcd_version_fingerprint(v), rcd_version_model(v));
+    if (p != NULL && !same_states(p, states, n))
+        p = NULL;
+    if (p != NULL) {
+        p->users++;
+        p->number = number_of(v);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return p;
+}
+
+/* Under make_lock alone: taking a large file over must not keep the loop from the other stores. */
 static rcd_status find_or_make(rcd_stores *s, const rcd_version *v,
                                const struct rcd_state_shape *states, size_t n,
                                struct rcd__store **ret, struct rcd_error *err)
 {
-    rcd_status st = RCD_OK;
+    struct rcd__store *p = take_existing(s, v, states, n);
+    const struct rcd_sessions_opts limits = rcd__store_limits(v);
+    *ret = p;
+    if (p != NULL) {
+        rcd_sessions_limit(p->sessions, &limits);
+        return RCD_OK;
+    }
+    rcd_status st = rcd__store_new(s, v, states, n, &p, err);
+    if (st != RCD_OK)
+        return st;
     pthread_mutex_lock(&s->lock);
-    struct rcd__store *p = predecessor(s, v, rcd_version_fingerprint(v), rcd_version_model(v));
-    if (p == NULL || !same_states(p, states, n)) {
-        st = new_store(s, v, states, n, &p, err);
-        if (st == RCD_OK) {
-            p->next = s->first;
-            s->first = p;
-        }
-    }
-    if (st == RCD_OK) {
-        p->users++;
-        p->number = number_of(v);
-        *ret = p;
-    }
+    p->users = 1;
+    p->number = number_of(v);
+    p->next = s->first;
+    s->first = p;
     pthread_mutex_unlock(&s->lock);
-    return st;
+    *ret = p;
+    return RCD_OK;
 }
 
 rcd_status rcd_api_attach(void *ctx, const rcd_version *v, void **ret_user, struct rcd_error *err)
@@ -301,9 +143,12 @@ rcd_status rcd_api_attach(void *ctx, const rcd_version *v, void **ret_user, stru
     if (served == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for a queue");
     rcd_arena_init(&arena, 1 << 20);
-    rcd_status st = shapes(rcd_version_plan(v), &arena, &states, &n, err);
-    if (st == RCD_OK && n > 0)
+    rcd_status st = rcd__state_shapes(rcd_version_plan(v), &arena, &states, &n, err);
+    if (st == RCD_OK && n > 0) {
+        pthread_mutex_lock(&s->make_lock);
         st = find_or_make(s, v, states, n, &served->store, err);
+        pthread_mutex_unlock(&s->make_lock);
+    }
     rcd_arena_done(&arena);
     if (st == RCD_OK)
         st = rcd_queue_new(s->opts.sched, rcd_version_plan(v), &opts, &served->queue, err);
@@ -315,48 +160,49 @@ rcd_status rcd_api_attach(void *ctx, const rcd_version *v, void **ret_user, stru
     return RCD_OK;
 }
 
-static void let_go(rcd_stores *s, struct rcd__store *store)
+static void unlink_store(rcd_stores *s, const struct rcd__store *store)
 {
     struct rcd__store **link = &s->first;
     while (*link != store)
         link = &(*link)->next;
     *link = store->next;
-    rcd_sessions_free(store->sessions);
-    rcd_free(store->model);
-    rcd_free(store);
+}
+
+void rcd__store_hold(struct rcd__store *store)
+{
+    pthread_mutex_lock(&store->stores->lock);
+    store->users++;
+    pthread_mutex_unlock(&store->stores->lock);
+}
+
+void rcd__store_release(struct rcd__store *store)
+{
+    rcd_stores *s = store->stores;
+    pthread_mutex_lock(&s->make_lock); /* nobody makes another one of its files meanwhile */
+    pthread_mutex_lock(&s->lock);
+    bool last = --store->users == 0;
+    if (last)
+        unlink_store(s, store);
+    pthread_mutex_unlock(&s->lock);
+    if (last) {
+        rcd_sessions_free(store->sessions); /* its sessions, if any, wait in their file */
+        rcd_free(store->model);
+        rcd_free(store);
+    }
+    pthread_mutex_unlock(&s->make_lock);
 }
 
 void rcd_api_detach(void *ctx, void *user)
 {
-    rcd_stores *s = ctx;
     struct rcd__served *served = user;
+    (void)ctx;
     rcd_queue_close(served->queue);
-    pthread_mutex_lock(&s->lock);
-    if (served->store != NULL && --served->store->users == 0)
-        let_go(s, served->store); /* its sessions, if any, wait in their file */
-    pthread_mutex_unlock(&s->lock);
+    if (served->store != NULL)
+        rcd__store_release(served->store);
     rcd_free(served);
 }
 
 /* ---- versions that are needed for their sessions ----------------------------------------------------- */
-
-/* Files are called by version and hash; one without sessions is removed when its store goes. */
-static bool has_file(const rcd_stores *s, const char *model, uint64_t number)
-{
-    char path[4300], prefix[32];
-    bool found = false;
-    snprintf(path, sizeof path, "%s/%s", s->dir, model);
-    int len = snprintf(prefix, sizeof prefix, "%llu-", (unsigned long long)number);
-    DIR *d = opendir(path);
-    for (const struct dirent *e; !found && d != NULL && (e = readdir(d)) != NULL;) {
-        const char *end = strstr(e->d_name, ".sessions");
-        found = strncmp(e->d_name, prefix, (size_t)len) == 0 && end != NULL &&
-                (strcmp(end, ".sessions") == 0 || strcmp(end, ".sessions.lmdb") == 0);
-    }
-    if (d != NULL)
-        closedir(d);
-    return found;
-}
 
 bool rcd_api_needed(void *ctx, const char *model, uint64_t number)
 {
@@ -367,7 +213,7 @@ bool rcd_api_needed(void *ctx, const char *model, uint64_t number)
         known = known || (p->number == number && strcmp(p->model, model) == 0);
     }
     pthread_mutex_unlock(&s->lock);
-    return !known && s->dir != NULL && has_file(s, model, number);
+    return !known && s->dir != NULL && rcd__state_file_of(s, model, number);
 }
 
 /* ---- on the loop -------------------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #pragma once
 #include "api_int.h"
 
+#include <pthread.h>
+
 struct rcd__store {
     struct rcd__store *next;
     rcd_stores *stores;
@@ -39,12 +41,17 @@ struct rcd_prom;
 void rcd__metrics_sessions(rcd_api *api, struct rcd_prom *p);
 /** A request's commit is on disk, or not. sequence.c; any thread. */
 void rcd__sequence_committed(void *request, const struct rcd_error *err);
+/** It stays while somebody who is no version works with it. Threading: any thread. */
+void rcd__store_hold(struct rcd__store *store);
+void rcd__store_release(struct rcd__store *store);
 /** The newest version that uses the store, if it is loaded, runs its sessions. Threading: loop. */
 void rcd__store_pin(struct rcd__store *store, rcd_registry *registry);
 /** Keep alive who has sessions, let go who has none. */
 void rcd__stores_tick(rcd_stores *s, rcd_registry *registry);
 void rcd__stores_unpin(rcd_stores *s);
-/** Events since `after` (their numbers go up by one): calls `each` in order; returns the last number. */
+
+/* ---- event_ring.c: Threading: any thread; its lock is taken under a store's and takes none ---- */
+
 struct rcd__event {
     rcd_session_event_kind kind;
     const char *reason;
@@ -54,5 +61,17 @@ struct rcd__event {
     size_t id_len; /* 0: a number */
     uint64_t id_number;
 };
-bool rcd__stores_event(rcd_stores *s, uint64_t after, struct rcd__event *ret);
-uint64_t rcd__stores_last_event(rcd_stores *s);
+struct rcd__event_ring {
+    pthread_mutex_t lock;
+    struct rcd__event *events;
+    uint64_t n; /* that ever happened */
+};
+/** False without memory; rcd__event_ring_done is due all the same. */
+RCD_MUST_CHECK bool rcd__event_ring_init(struct rcd__event_ring *r);
+void rcd__event_ring_done(struct rcd__event_ring *r);
+void rcd__event_ring_put(struct rcd__event_ring *r, const char *model, uint64_t version,
+                         const struct rcd_session_event *e);
+/** The first one after number `after` that is still there; numbers go up by one. */
+bool rcd__event_ring_get(struct rcd__event_ring *r, uint64_t after, struct rcd__event *ret);
+uint64_t rcd__event_ring_last(struct rcd__event_ring *r);
+struct rcd__event_ring *rcd__stores_events(rcd_stores *s);

@@ -243,7 +243,7 @@ rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_session_id *id, struc
 }
 
 bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],
-                    struct rcd_session_id *ret, struct rcd_buf *out)
+                    struct rcd_session_id *ret, struct rcd__image_about *about)
 {
     char from[RCD_SESSION_ID_MAX + 1];
     MDB_txn *txn = NULL;
@@ -269,8 +269,8 @@ bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char te
         memcpy(text, ret->text, ret->len);
         ret->text = text;
     }
-    if (found && out != NULL)
-        found = rcd_buf_append(out, value.mv_data, value.mv_size) == RCD_OK;
+    if (found && about != NULL)
+        found = rcd__image_look(value.mv_data, value.mv_size, about);
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     mdb_txn_abort(txn);

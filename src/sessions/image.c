@@ -129,18 +129,16 @@ static rcd_status take_extra(rcd_sessions *s, struct rcd__record *r, uint32_t *l
     return RCD_OK;
 }
 
-bool rcd__image_times(const struct rcd_buf *image, uint64_t *ret_last_ms, uint64_t *ret_created_ms,
-                      uint64_t *ret_steps)
+bool rcd__image_look(const void *bytes, size_t len, struct rcd__image_about *ret)
 {
     struct head h;
     struct part p;
-    if (image->len < sizeof h + sizeof p)
+    if (len < sizeof h + sizeof p)
         return false;
-    memcpy(&h, image->data, sizeof h);
-    memcpy(&p, image->data + sizeof h, sizeof p);
-    *ret_last_ms = h.last_ms;
-    *ret_created_ms = (uint64_t)h.created_s * 1000;
-    *ret_steps = p.steps;
+    memcpy(&h, bytes, sizeof h);
+    memcpy(&p, (const char *)bytes + sizeof h, sizeof p);
+    *ret = (struct rcd__image_about){
+        .last_ms = h.last_ms, .created_ms = (uint64_t)h.created_s * 1000, .steps = p.steps};
     return true;
 }
 

@@ -174,14 +174,14 @@ rcd_status rcd__restore(rcd_sessions *s, const struct rcd_session_id *id, uint32
                         unsigned *retry_after_s, struct rcd_error *err)
 {
     struct rcd_buf image;
-    uint64_t last = 0, created = 0, steps = 0;
+    struct rcd__image_about about;
     *ret = RCD__NONE;
     if (s->disk == NULL || s->n_spilled == 0 || is_removed(s, id))
         return RCD_OK;
     rcd_buf_init(&image, IMAGE_MAX);
     rcd_status st = rcd__disk_get(s, id, &image, err);
-    if (st == RCD_OK && rcd__image_times(&image, &last, &created, &steps) &&
-        rcd__clock_ms() >= last + s->opts.idle_ms) {
+    if (st == RCD_OK && rcd__image_look(image.data, image.len, &about) &&
+        rcd__clock_ms() >= about.last_ms + s->opts.idle_ms) {
         rcd__spilled_expired(s, id);
         st = RCD_ENOTFOUND;
     }

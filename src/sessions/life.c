@@ -278,16 +278,11 @@ static void sweep_disk(rcd_sessions *s, uint64_t now)
     char text[RCD_SESSION_ID_MAX];
     for (int n = 0; n < SWEEP_AT_ONCE && s->n_spilled > 0; n++) {
         struct rcd_session_id id;
-        struct rcd_buf image;
-        uint64_t last = 0, created = 0, steps = 0;
-        rcd_buf_init(&image, SIZE_MAX / 2);
-        bool found = rcd__disk_next(s, s->sweeping ? &s->sweep : NULL, text, &id, &image);
-        bool times = found && rcd__image_times(&image, &last, &created, &steps);
-        rcd_buf_done(&image);
-        s->sweeping = found;
-        if (!found)
+        struct rcd__image_about about;
+        s->sweeping = rcd__disk_next(s, s->sweeping ? &s->sweep : NULL, text, &id, &about);
+        if (!s->sweeping)
             return;
-        if (times && now >= last + s->opts.idle_ms && rcd__table_find(s, &id) == RCD__NONE)
+        if (now >= about.last_ms + s->opts.idle_ms && rcd__table_find(s, &id) == RCD__NONE)
             rcd__spilled_expired(s, &id);
         s->sweep = id;
         if (id.text != NULL) {

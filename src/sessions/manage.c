@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define ON_DISK 0x80000000u /* cursors from here count those on disk */
-
 rcd_status rcd__look_up(rcd_sessions *s, const struct rcd_session_id *id, uint32_t *ret,
                         unsigned *retry_after_s, struct rcd_error *err)
 {
@@ -56,8 +54,7 @@ void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
 
 /* ---- describing ------------------------------------------------------------------------------ */
 
-static void describe(const rcd_sessions *s, const struct rcd__record *r,
-                     struct rcd_session_info *ret)
+void rcd__describe(const rcd_sessions *s, const struct rcd__record *r, struct rcd_session_info *ret)
 {
     *ret = (struct rcd_session_info){.id = rcd__record_id(s, r),
                                      .created_ms = (uint64_t)r->created_s * 1000,
@@ -87,54 +84,11 @@ rcd_status rcd_session_describe(rcd_sessions *s, const struct rcd_session_id *id
     pthread_mutex_lock(&s->lock);
     rcd_status st = rcd__session_find(s, id, &at, err);
     if (st == RCD_OK)
-        describe(s, rcd__record_at(s, at), ret);
+        rcd__describe(s, rcd__record_at(s, at), ret);
     pthread_mutex_unlock(&s->lock);
     if (st == RCD_OK && ret->id.text != NULL)
         ret->id.text = ret->text;
     return st;
-}
-
-/* Those on disk are counted through from the first one: a list of very many is read page by page, and each
- * page skips what stands before it. */
-static bool next_spilled(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret)
-{
-    char text[2][RCD_SESSION_ID_MAX];
-    struct rcd_session_id id, before = {.text = NULL};
-    struct rcd_buf image;
-    for (uint32_t n = 0; s->n_spilled > 0; n++) {
-        rcd_buf_init(&image, SIZE_MAX / 2);
-        bool found = rcd__disk_next(s, n > 0 ? &before : NULL, text[n % 2], &id, &image);
-        *ret = (struct rcd_session_info){.id = id, .spilled = true};
-        found = found && rcd__image_times(&image, &ret->last_ms, &ret->created_ms, &ret->steps);
-        rcd_buf_done(&image);
-        if (!found)
-            return false;
-        if (n >= *cursor - ON_DISK && rcd__table_find(s, &id) == RCD__NONE) {
-            if (id.text != NULL)
-                memcpy(ret->text, id.text, id.len);
-            *cursor = ON_DISK + n + 1;
-            return true;
-        }
-        before = id;
-    }
-    return false;
-}
-
-bool rcd_session_next(rcd_sessions *s, uint32_t *cursor, struct rcd_session_info *ret)
-{
-    bool found = false;
-    pthread_mutex_lock(&s->lock);
-    for (; !found && *cursor < s->records.n; (*cursor)++) {
-        const struct rcd__record *r = rcd__record_at(s, *cursor);
-        found = r->state == RCD__LIVE;
-        if (found)
-            describe(s, r, ret);
-    }
-    if (!found && *cursor < ON_DISK)
-        *cursor = ON_DISK;
-    found = found || next_spilled(s, cursor, ret);
-    pthread_mutex_unlock(&s->lock);
-    return found;
 }
 
 /* ---- making, ending ----------------------------------------------------------------------------- */

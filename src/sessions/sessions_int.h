@@ -208,6 +208,11 @@ RCD_MUST_CHECK rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned
 RCD_MUST_CHECK bool rcd__charge(rcd_sessions *s, size_t bytes);
 void rcd__uncharge(rcd_sessions *s, size_t bytes);
 
+/** What an image tells without its states. */
+struct rcd__image_about {
+    uint64_t last_ms, created_ms, steps;
+};
+
 /* ---- disk.c ---- */
 RCD_MUST_CHECK rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync,
                                          struct rcd_error *err);
@@ -224,7 +229,7 @@ RCD_MUST_CHECK rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_sessio
                                         struct rcd_buf *out, struct rcd_error *err);
 /** The first id behind `after` (NULL: of all); its text in text[RCD_SESSION_ID_MAX]. */
 bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],
-                    struct rcd_session_id *ret, struct rcd_buf *out);
+                    struct rcd_session_id *ret, struct rcd__image_about *about);
 size_t rcd__disk_count(const rcd_sessions *s);
 
 /* ---- image.c ---- */
@@ -235,8 +240,8 @@ RCD_MUST_CHECK rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd
 RCD_MUST_CHECK rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,
                                           const struct rcd_buf *image, uint32_t *ret,
                                           unsigned *retry_after_s, struct rcd_error *err);
-bool rcd__image_times(const struct rcd_buf *image, uint64_t *ret_last_ms, uint64_t *ret_created_ms,
-                      uint64_t *ret_steps);
+/** False: it is no image. */
+bool rcd__image_look(const void *bytes, size_t len, struct rcd__image_about *ret);
 
 /* ---- keeper.c (under the lock, but for start and stop) ---- */
 RCD_MUST_CHECK rcd_status rcd__keeper_start(rcd_sessions *s, struct rcd_error *err);
@@ -271,6 +276,9 @@ RCD_MUST_CHECK rcd_status rcd__session_find(rcd_sessions *s, const struct rcd_se
                                             uint32_t *ret, struct rcd_error *err);
 /** The record's row becomes `row` (a reference is taken over), at once and for a successor too. */
 void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row);
+
+void rcd__describe(const rcd_sessions *s, const struct rcd__record *r,
+                   struct rcd_session_info *ret);
 
 /* ---- recover.c ---- */
 /** Open or make the file at s->path; take over what it holds. */

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -67,6 +68,13 @@ static rcd_status copy_shapes(rcd_sessions *s, const struct rcd_sessions_opts *o
     return RCD_OK;
 }
 
+/* The record, its place in the table at three quarters full, its row, and those of the ring. */
+static size_t charge_of(const rcd_sessions *s, unsigned ring)
+{
+    size_t row = s->rows.item;
+    return sizeof(struct rcd__record) + 16 + row + ring * (row + sizeof(struct rcd__extra));
+}
+
 static void init_slabs(rcd_sessions *s)
 {
     size_t row = (sizeof(struct rcd__row) + s->row_bytes + 7) & ~(size_t)7;
@@ -75,9 +83,7 @@ static void init_slabs(rcd_sessions *s)
     rcd__slab_init(&s->extras, &s->file, RCD__EXTRAS, sizeof(struct rcd__extra));
     for (uint32_t i = 0; i < RCD__BLOB_SIZES; i++)
         rcd__slab_init(&s->blobs[i], &s->file, RCD__BLOBS + i, (size_t)RCD__BLOB_MIN << i);
-    /* the record, its place in the table at three quarters full, its row, and those of the ring */
-    s->charge =
-        sizeof(struct rcd__record) + 16 + row + s->opts.ring * (row + sizeof(struct rcd__extra));
+    s->charge = charge_of(s, s->opts.ring);
 }
 
 rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions **ret,
@@ -199,6 +205,35 @@ void rcd_sessions_migrate(rcd_sessions *s, uint64_t fingerprint)
             rcd__tell(s, RCD_SESSION_MIGRATED, r, "another version of the model was loaded");
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+void rcd_sessions_limit(rcd_sessions *s, const struct rcd_sessions_opts *new)
+{
+    struct rcd_sessions_opts *o = &s->opts;
+    pthread_mutex_lock(&s->lock);
+    bool spills = new->overflow != RCD_OVERFLOW_SPILL || s->disk != NULL;
+    const char *later = new->durable != o->durable ? "durable"
+                        : !spills                  ? "overflow \"spill\""
+                                                   : NULL;
+    size_t charge = charge_of(s, new->ring), n = s->records.used;
+    if (charge > s->charge)
+        rcd__charge_anyway(s, n * (charge - s->charge));
+    else
+        rcd__uncharge(s, n * (s->charge - charge));
+    s->charge = charge;
+    o->ring = new->ring; /* a longer ring is cut by the next step */
+    o->idle_ms = new->idle_ms;
+    o->max_bytes = new->max_bytes;
+    o->snapshot_interval_ms = new->snapshot_interval_ms;
+    o->overflow = spills ? new->overflow : RCD_OVERFLOW_REJECT;
+    if (s->keeper_ready)
+        pthread_cond_signal(&s->keeper_work);
+    pthread_mutex_unlock(&s->lock);
+    if (later != NULL)
+        rcd__store_say(s, LOG_WARNING,
+                       "model '%s': its sessions live on; sessions.%s of the new version counts "
+                       "from the next start of the server",
+                       s->model, later);
 }
 
 const struct rcd_state_shape *rcd_sessions_states(const rcd_sessions *s, size_t *ret_n)

@@ -1,0 +1,158 @@
+/* store_open.c - where a store's files are, and the making of a store for a version. */
+#include "stores_int.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- the state directory ------------------------------------------------------------------------ */
+
+rcd_status rcd__state_dir_open(rcd_stores *s, struct rcd_error *err)
+{
+    char path[4200];
+    if (s->dir == NULL)
+        return RCD_OK;
+    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
+        return rcd_fail(err, RCD_EIO, "state.dir %s: %s", s->dir, strerror(errno));
+    snprintf(path, sizeof path, "%s/lock", s->dir);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock_fd < 0)
+        return rcd_fail(err, RCD_EIO, "state.dir: %s: %s", path, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return rcd_fail(err, RCD_EIO, "state.dir %s: another recurd uses it (%s is locked)", s->dir,
+                        path);
+    return RCD_OK;
+}
+
+/* ---- making a store ------------------------------------------------------------------------------------ */
+
+/* The states of one session: batch 1, and so every other size that the file leaves open. */
+rcd_status rcd__state_shapes(const rcd_plan *plan, struct rcd_arena *arena,
+                             struct rcd_state_shape **ret, size_t *ret_n, struct rcd_error *err)
+{
+    size_t n_in = 0;
+    const struct rcd_io *io = rcd_plan_inputs(plan, &n_in);
+    *ret = rcd_arena_calloc(arena, n_in, sizeof **ret);
+    *ret_n = 0;
+    if (*ret == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for the shapes of states");
+    for (size_t i = 0; i < n_in; i++) {
+        if (rcd_plan_state_output(plan, i) < 0)
+            continue;
+        struct rcd_state_shape *to = &(*ret)[(*ret_n)++];
+        *to =
+            (struct rcd_state_shape){.name = io[i].name, .dtype = io[i].dtype, .rank = io[i].rank};
+        if (io[i].dtype == RCD_BYTES)
+            return rcd_fail(err, RCD_EMODEL, "state '%s' is of type BYTES", io[i].name);
+        for (int d = 0; d < io[i].rank; d++)
+            to->dims[d] = io[i].dims[d] >= 0 ? io[i].dims[d] : 1;
+    }
+    return RCD_OK;
+}
+
+struct rcd_sessions_opts rcd__store_limits(const rcd_version *v)
+{
+    const struct rcd_session_config *c = &rcd_version_config(v)->sessions;
+    return (struct rcd_sessions_opts){.idle_ms = c->idle_ms,
+                                      .max_bytes = c->max_bytes,
+                                      .overflow = c->overflow,
+                                      .durable = c->durable,
+                                      .ring = c->ring,
+                                      .snapshot_interval_ms = c->snapshot_interval_ms,
+                                      .carry = c->carry};
+}
+
+static void on_event(void *ctx, const struct rcd_session_event *e)
+{
+    const struct rcd__store *store = ctx;
+    rcd__event_ring_put(&store->stores->events, store->model, store->number, e);
+}
+
+static void log_of(void *ctx, int priority, const char *text)
+{
+    const struct rcd__store *store = ctx;
+    store->stores->opts.log(store->stores->opts.log_ctx, priority, text);
+}
+
+/* Files that could both be in use have different names: by what must be the same to go on with one. */
+static void file_name(char out[80], const rcd_version *v, const struct rcd_state_shape *states,
+                      size_t n)
+{
+    uint64_t hash = n;
+    for (size_t i = 0; i < n; i++) {
+        hash = rcd_session_hash(hash ^ (uint64_t)states[i].dtype, states[i].name,
+                                strlen(states[i].name));
+        hash = rcd_session_hash(hash, states[i].dims, sizeof states[i].dims);
+    }
+    if (rcd_version_config(v)->sessions.carry)
+        snprintf(out, 80, "/carried-%016llx.sessions", (unsigned long long)hash);
+    else
+        snprintf(out, 80, "/%s-%016llx.sessions", rcd_version_number(v),
+                 (unsigned long long)(hash ^ rcd_version_fingerprint(v)));
+}
+
+rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_state_shape *states,
+                          size_t n, struct rcd__store **ret, struct rcd_error *err)
+{
+    const struct rcd_session_config *c = &rcd_version_config(v)->sessions;
+    char path[4400];
+    bool disk = c->durable != RCD_DURABLE_NONE || c->overflow == RCD_OVERFLOW_SPILL;
+    bool kept = s->dir != NULL && disk;
+    if (disk && !kept && (c->durable > RCD_DURABLE_PROCESS || c->overflow == RCD_OVERFLOW_SPILL))
+        return rcd_fail(err, RCD_EMODEL, "sessions: %s needs state.dir (--state-dir)",
+                        c->overflow == RCD_OVERFLOW_SPILL ? "overflow \"spill\""
+                                                          : "durable \"snapshot\" or \"commit\"");
+    snprintf(path, sizeof path, "%s/%s", s->dir != NULL ? s->dir : "", rcd_version_model(v));
+    if (kept && mkdir(path, 0700) != 0 && errno != EEXIST)
+        return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
+                        strerror(errno));
+    file_name(path + strlen(path), v, states, n);
+    struct rcd__store *store = rcd_calloc(1, sizeof *store);
+    if (store == NULL || (store->model = rcd_strdup(rcd_version_model(v))) == NULL) {
+        rcd_free(store);
+        return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'",
+                        rcd_version_model(v));
+    }
+    store->stores = s;
+    struct rcd_sessions_opts opts = rcd__store_limits(v);
+    opts.model = store->model;
+    opts.states = states;
+    opts.n_states = n;
+    opts.fingerprint = rcd_version_fingerprint(v);
+    opts.committed = rcd__sequence_committed;
+    opts.budget = &s->budget;
+    opts.path = kept ? path : NULL;
+    opts.ctx = store;
+    opts.event = on_event;
+    opts.log = log_of;
+    rcd_status st = rcd_sessions_new(&opts, &store->sessions, err);
+    if (st != RCD_OK) {
+        rcd_free(store->model);
+        rcd_free(store);
+        return st;
+    }
+    *ret = store;
+    return RCD_OK;
+}
+
+/* Files are called by version and hash; one without sessions is removed when its store goes. */
+bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number)
+{
+    char path[4300], prefix[32];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/%s", s->dir, model);
+    int len = snprintf(prefix, sizeof prefix, "%llu-", (unsigned long long)number);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; !found && d != NULL && (e = readdir(d)) != NULL;) {
+        const char *end = strstr(e->d_name, ".sessions");
+        found = strncmp(e->d_name, prefix, (size_t)len) == 0 && end != NULL &&
+                (strcmp(end, ".sessions") == 0 || strcmp(end, ".sessions.lmdb") == 0);
+    }
+    if (d != NULL)
+        closedir(d);
+    return found;
+}
