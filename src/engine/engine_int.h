@@ -35,8 +35,9 @@ const struct rcd_op *rcd__op_find(const char *domain, const char *name, int opse
 /** What the plan knows of a value before any request. */
 struct rcd_plan_value {
     rcd_dtype dtype;
-    rcd_dtype elem;                    /* of a list's tensors (dtype RCD_SEQ) */
-    int rank;                          /* -1: not known */
+    rcd_dtype elem; /* of a list's tensors (dtype RCD_SEQ) */
+    bool asked;     /* whole numbers of a request, moved about at most: edge_index and its rows */
+    int rank;       /* -1: not known */
     int64_t dims[RCD_MAX_RANK];        /* -1: not known; valid where rank >= 0 */
     const struct rcd_tensor *constant; /* file constant or folded; NULL: made at run time */
     uint32_t slot;                     /* place in the run's table; UINT32_MAX for constants */

@@ -57,6 +57,28 @@ static bool foldable(const rcd_plan *p, const struct rcd_node *node)
     return true;
 }
 
+/* Whole numbers that come with a request and are only moved may hold anything, duplicates, too: scatter.c
+ * warns where that matters. */
+static void note_asked(rcd_plan *p, const struct rcd_node *node)
+{
+    static const char *const moves[] = {"Cast",      "Concat",    "Expand",  "Flatten", "Gather",
+                                        "Identity",  "Reshape",   "Slice",   "Split",   "Squeeze",
+                                        "Tile",      "Transpose", "Add",     "Where",   "Mod",
+                                        "Unsqueeze", "GatherND",  "Compress"};
+    bool move = false, asked = false;
+    for (size_t i = 0; i < RCD_COUNT(moves) && node->op->domain == NULL; i++)
+        move = move || strcmp(node->op->name, moves[i]) == 0;
+    const bool picks =
+        strncmp(node->op->name, "Gather", 6) == 0 || strcmp(node->op->name, "Compress") == 0;
+    for (size_t i = 0; move && i < node->n_in && (i == 0 || !picks); i++)
+        asked = asked || (node->in[i] != RCD_NO_VALUE && p->values[node->in[i]].asked);
+    for (size_t i = 0; asked && i < node->n_out; i++) {
+        if (node->out[i] != RCD_NO_VALUE)
+            p->values[node->out[i]].asked =
+                (RCD_T(p->values[node->out[i]].dtype) & RCD_TS_INDEX) != 0;
+    }
+}
+
 rcd_status rcd__plan_body(rcd_plan *p, const struct rcd_onnx_graph *g, struct rcd_body *body,
                           struct rcd_error *err)
 {
@@ -77,6 +99,7 @@ rcd_status rcd__plan_body(rcd_plan *p, const struct rcd_onnx_graph *g, struct rc
             if (st != RCD_OK)
                 return st;
         } else {
+            note_asked(p, node);
             body->n_nodes++;
         }
     }
@@ -147,6 +170,7 @@ static rcd_status take_values(rcd_plan *p, struct rcd_error *err)
                             "optionals are not served)",
                             v->name);
         p->values[id].dtype = v->dtype;
+        p->values[id].asked = v->dtype == RCD_I64 || v->dtype == RCD_I32;
         p->values[id].rank = v->rank;
         memcpy(p->values[id].dims, v->dims, sizeof v->dims);
     }

@@ -15,7 +15,7 @@ import threading
 import daemon
 
 RNG = random.Random(4)
-GCN, GAE, TGCN, POOL = "graph_gcn_ts18", "graph_gae_ts18", "graph_tgcn_dyn18", "graph_pool_mean_dyn18"
+LOST, GCN, GAE, TGCN, POOL = "graph_index_add_ts18", "graph_gcn_ts18", "graph_gae_ts18", "graph_tgcn_dyn18", "graph_pool_mean_dyn18"
 F = 6
 
 
@@ -337,6 +337,19 @@ def test_crowd_with_changes():
         assert len(seen) == 100 and all(wants[v] == y for v, y in seen)
 
 
+def test_lost_edges_are_warned_of():
+    """A file that overwrites where it should add: told in the log, the metadata and the plan; run as it is written."""
+    with serving() as d:
+        assert f"{LOST} version 1: node '/ScatterElements' (ScatterElements): scatters by indices of the request" in d.logged()
+        warnings = good(d, "GET", f"/v2/models/{LOST}")["recurd"]["warnings"]
+        assert len(warnings) == 1 and "opset_version=18" in warnings[0], warnings
+        assert "warning: node '/ScatterElements'" in d.call("GET", f"/v2/models/{LOST}/plan")[1].decode()
+        assert good(d, "GET", f"/v2/models/{GCN}")["recurd"]["warnings"] == []
+        x = rows("x", [vector() for _ in range(3)])
+        one, two = edge_index([(0, 2)]), edge_index([(1, 2), (0, 2)])
+        assert output(infer(d, LOST, [x, one])) == output(infer(d, LOST, [x, two])), "the last edge stays"
+
+
 def test_kill():
     """What was acknowledged is there after kill -9; a damaged file is set aside and reported."""
     with State() as state:
@@ -368,5 +381,5 @@ def test_kill():
 
 
 if __name__ == "__main__":
-    with daemon.Repository(GCN, GAE, TGCN, POOL) as serving.repository:
+    with daemon.Repository(LOST, GCN, GAE, TGCN, POOL) as serving.repository:
         daemon.main(globals())

@@ -11,6 +11,23 @@ struct state {
     enum reduction reduction;
 };
 
+/* x[i] = v is a ScatterND that overwrites, and rightly so; but exporters write sums (index_add, index_put with
+ * accumulate, all sums below opset 16) as a scatter that overwrites, then Add. */
+static bool sum_was_meant(const struct rcd_check *k, const struct state *s)
+{
+    const struct rcd_onnx_graph *g = &k->plan->model->graph;
+    if (strcmp(k->src->op_type, "ScatterND") != 0)
+        return s->axis == 0 || s->axis < -1; /* along the last axis: a one-hot row */
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct rcd_onnx_node *n = &g->nodes[i];
+        for (size_t d = 0; n->n_in == 2 && strcmp(n->op_type, "Add") == 0 && d < 2; d++) {
+            if (n->in[d] == k->node->out[0])
+                return true;
+        }
+    }
+    return false;
+}
+
 static rcd_status read_reduction(struct rcd_check *k, struct state *s)
 {
     static const char *const names[] = {"none", "add", "mul", "min", "max"};
@@ -28,14 +45,13 @@ static rcd_status read_reduction(struct rcd_check *k, struct state *s)
         st = rcd__check_type(k, 0, RCD_TS_NUM);
         return st;
     }
-    const struct rcd_onnx_model *m = k->plan->model;
-    for (size_t g = 0; rcd__has_in(k, 1) && g < m->graph.n_inputs; g++) {
-        if (m->graph.inputs[g] == k->node->in[1])
-            return rcd__warn(k, "scatters by an input of the model without a reduction: duplicate "
-                                "indices overwrite each other; for sums export with opset 16 or "
-                                "later so that reduction is 'add'");
-    }
-    return RCD_OK;
+    if (!rcd__has_in(k, 1) || !k->plan->values[k->node->in[1]].asked || !sum_was_meant(k, s))
+        return RCD_OK;
+    return rcd__warn(k, "scatters by indices of the request without a reduction: of duplicates "
+                        "(two edges into one node) "
+                        "only the last stays; if sums were meant, use scatter_add (not index_add, "
+                        "not index_put) and "
+                        "export with opset_version=18");
 }
 
 static rcd_status start(struct rcd_check *k, size_t n_in, struct state **ret)

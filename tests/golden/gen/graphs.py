@@ -52,6 +52,18 @@ class Gat(nn.Module):
         return self.b(torch.nn.functional.elu(self.a(x, edge_index)), edge_index)
 
 
+class IndexAdd(nn.Module):
+    """Sums by index_add: dynamo=False writes a scatter that overwrites, whatever the opset."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(F_IN, F_OUT)
+
+    def forward(self, x, edge_index):
+        h = self.a(x)
+        return torch.zeros_like(h).index_add(0, edge_index[1], h[edge_index[0]])
+
+
 class Pool(nn.Module):
     def __init__(self, pool):
         super().__init__()
@@ -135,6 +147,7 @@ NETS = {
     "gcn": (lambda: Layers(g.GCNConv), ""),
     "gcn_w": (lambda: Layers(g.GCNConv), "w"),
     "gcn_plain": (lambda: Layers(lambda i, o: g.GCNConv(i, o, add_self_loops=False)), ""),
+    "index_add": (IndexAdd, ""),
     "graphconv": (lambda: Layers(g.GraphConv), ""),
     "graphconv_w": (lambda: Layers(g.GraphConv), "w"),
     "sage_mean": (lambda: Layers(g.SAGEConv), ""),
