@@ -18,7 +18,7 @@ INLINE void bf16_tile(const int R, const int NV, size_t k, const float *const *a
     }
     for (size_t i = 0; i < k; i += 2, b += ldb) {
         vi w[REDUCED_VECTORS];
-        reduced_ask(R, NV, b);
+        reduced_ask(NV, b);
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             w[v] = (vi)v_load((const float *)(const void *)(b + v * VF_LANES));

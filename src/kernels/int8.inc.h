@@ -91,7 +91,7 @@ INLINE void int8_tile(const int R, const int NV, const struct rcd_packed *w,
     vi upper[INT8_ROWS][REDUCED_VECTORS] = {{{0}}}, lower[INT8_ROWS][REDUCED_VECTORS] = {{{0}}};
     for (size_t i = 0; i < fours; i++, b += 4 * width) {
         vi s[REDUCED_VECTORS];
-        reduced_ask(R, NV, b);
+        reduced_ask(NV, b);
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             s[v] = (vi)v_load((const float *)(const void *)(b + v * 4 * VF_LANES));

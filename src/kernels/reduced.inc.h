@@ -6,11 +6,12 @@
  * processor's own prefetching ends with each. */
 enum { REDUCED_ROWS = 6, REDUCED_VECTORS = VF_LANES == 8 ? 2 : 4, REDUCED_AHEAD = 4096 };
 
-/* The lines of NV vectors; worth its instructions where few rows use each weight. */
-INLINE void reduced_ask(const int R, const int NV, const void *weights)
+/* The lines of NV vectors. Of 16 rows the first block waits for memory too, and for the others a few
+ * instructions more are lost in the products. */
+INLINE void reduced_ask(const int NV, const void *weights)
 {
 #pragma GCC unroll 4
-    for (int v = 0; R <= 2 && v < NV; v += 16 / VF_LANES)
+    for (int v = 0; v < NV; v += 16 / VF_LANES)
         __builtin_prefetch((const char *)weights + REDUCED_AHEAD + v * VF_LANES * 4);
 }
 

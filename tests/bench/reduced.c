@@ -162,15 +162,21 @@ static double measure_step(struct net *net)
     return (double)(now - start) / 1e3 / (double)n;
 }
 
-static void read_matrix(const struct rcd_packed *p, size_t bytes)
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static void
+read_matrix(const struct rcd_packed *p, size_t bytes)
 {
     typedef uint64_t wide __attribute__((vector_size(64)));
     const wide *at = p->weights == RCD_WEIGHTS_F32 ? (const void *)p->data : (const void *)p->low;
     wide a[8] = {{0}};
     for (size_t i = 0; i + 8 <= bytes / sizeof *at; i += 8) {
 #pragma GCC unroll 8
-        for (size_t j = 0; j < 8; j++)
+        for (size_t j = 0; j < 8; j++) {
+            __builtin_prefetch(at + i + j + 64);
             a[j] |= at[i + j];
+        }
     }
     for (size_t j = 0; j < 8; j++)
         sink += (float)(a[j][0] & 1);

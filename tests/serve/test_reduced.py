@@ -8,6 +8,8 @@ import sys
 
 import daemon
 import golden
+from session_client import Client
+from session_nets import CHAR, GRU, LSTM, RNG, Models
 
 NET = "lstm_ts12"
 
@@ -76,6 +78,24 @@ def test_a_change_is_taken_up_by_a_reload():
         (models.path / NET / "model.json").unlink()
         assert d.call("POST", f"/v2/repository/models/{NET}/load", "{}")[0] == 200
         assert answers(d, NET, body) == before
+
+
+def test_sessions_step_with_the_bits_of_the_whole():
+    nets = {"lstm": LSTM, "gru": GRU, "char": CHAR}
+    for kind in ("bf16", "int8"):
+        with Models() as models:
+            for name, net in nets.items():
+                models.put(name, net, weights=kind)
+            with daemon.Daemon(models) as d:
+                for name, net in nets.items():
+                    with Client(d.port, name) as c:
+                        sizes = (1, 2, 1, 9)
+                        steps, at = net.steps(RNG, sum(sizes)), 0
+                        want = net.whole(c, steps)[0]
+                        for i, size in enumerate(sizes):
+                            a = c.step(7, net.inputs(steps[at:at + size]), start=i == 0, end=i == len(sizes) - 1)
+                            assert net.split(a[net.output]) == want[at:at + size], (kind, name, i)
+                            at += size
 
 
 def report(*arguments, status=0):

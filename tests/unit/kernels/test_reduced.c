@@ -313,6 +313,15 @@ static void step_init(struct step *s, size_t gates, size_t first)
     free(w);
 }
 
+static void step_done(struct step *s)
+{
+    for (size_t r = 0; r < STEP_ROWS; r++) {
+        free(s->in[0][r]), free(s->in[1][r]), free(s->sum[r]), free(s->c[0][r]), free(s->c[1][r]);
+        free(s->out[0][r]), free(s->out[1][r]), free(s->zs[r]), free(s->rh[r]);
+    }
+    free(s->rb), free(s->r.data), free(s->r_h.data);
+}
+
 static void add_product(const struct rcd_kernels *k, const float *const *a,
                         const struct rcd_packed *b, float *const *c)
 {
@@ -360,6 +369,7 @@ Test(reduced, lstm_gates_are_those_of_the_fused_step)
             .rows = STEP_ROWS, .hidden = H, .pre = s.rec, .h_out = s.out[1], .c = s.c[1]};
         k->lstm_gates(&gates);
         compare(&s, "lstm", k->name);
+        step_done(&s);
     }
 }
 
@@ -401,6 +411,7 @@ Test(reduced, gru_gates_are_those_of_the_fused_steps)
                                   .rh = s.rh};
         k->gru_linear_gates(&gates);
         compare(&s, "gru, linear", k->name);
+        step_done(&s);
 
         step_init(&s, 3, 2);
         fused_gru(k, &s, false);
@@ -414,5 +425,6 @@ Test(reduced, gru_gates_are_those_of_the_fused_steps)
         add_product(k, (const float *const *)s.rh, &s.r_h, s.sum);
         k->gru_blend(&gates);
         compare(&s, "gru", k->name);
+        step_done(&s);
     }
 }
