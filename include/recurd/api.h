@@ -31,6 +31,7 @@ typedef enum rcd_life { RCD_LIFE_STARTING, RCD_LIFE_READY, RCD_LIFE_DRAINING } r
 struct rcd_api_opts {
     struct uv_loop_s *loop;      /* [borrowed] load and unload run on its helper threads */
     rcd_registry *registry;      /* [borrowed] */
+    rcd_sched *sched;            /* [borrowed] */
     rcd_stores *stores;          /* [borrowed] */
     const char *version;         /* of the daemon */
     const char *cpu_level;       /* for recurd_build_info */
@@ -58,9 +59,10 @@ rcd_api *rcd_api_free(rcd_api *api);
 
 /** The route table; ctx of its handlers and of the two hooks is the rcd_api. */
 const struct rcd_route *rcd_api_routes(size_t *ret_n);
-/** struct rcd_http_opts.admit and .finished. */
+/** struct rcd_http_opts.admit, .settle and .finished. */
 rcd_status rcd_api_admit(void *api, rcd_http_req *req, unsigned *retry_after_s,
                          struct rcd_error *err);
+void rcd_api_settle(void *api);
 void rcd_api_finished(void *api, const rcd_http_req *req, int http_status, uint64_t total_ns,
                       bool client_gone);
 /** The server whose connections /metrics reports; set once after both exist. */

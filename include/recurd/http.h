@@ -19,7 +19,7 @@ struct rcd_http_limits {
 };
 
 /** Handles a complete request on the loop thread. It answers now or later (rcd_http_respond); until
- * then the connection is suspended and `req` stays valid. */
+ * then the connection is suspended and `req` stays valid. Or it calls rcd_http_hold. */
 typedef void rcd_http_handler(void *ctx, rcd_http_req *req);
 
 typedef enum rcd_route_flags {
@@ -54,6 +54,9 @@ struct rcd_http_opts {
      * was no answer. A client that half-closes while it waits may count as gone. May be NULL. */
     void (*finished)(void *ctx, const rcd_http_req *req, int http_status, uint64_t total_ns,
                      bool client_gone);
+    /** Every request that was held has to be answered in here. Comes after all that was readable has
+     * been read, before anything else happens to a connection. NULL: nothing is held. */
+    void (*settle)(void *ctx);
     void (*log)(void *ctx, int priority, const char *text); /* syslog priorities */
 };
 
@@ -115,6 +118,10 @@ void rcd_http_respond(rcd_http_req *req, int status, const char *content_type,
 /** Error object {"error": text, "code": word}; retry_after_s > 0 adds the header. */
 void rcd_http_respond_error(rcd_http_req *req, rcd_status code, const char *text,
                             unsigned retry_after_s);
+
+/** From the handler, instead of an answer: it will be given in the next `settle` at the latest. Costs
+ * less than a suspended connection. */
+void rcd_http_hold(rcd_http_req *req);
 
 /* ---- an answer in pieces ------------------------------------------------------------------ */
 typedef struct rcd_http_stream rcd_http_stream;

@@ -140,6 +140,14 @@ void rcd_queue_stats(rcd_queue *q, struct rcd_queue_stats *ret); /* Threading: a
  * needed). Threading: any thread. */
 void rcd_job_finish(struct rcd_job *job);
 
+/** Leave a small job to the loop itself: false if it has to be submitted. True: it has been taken like a
+ * submitted one, and the next rcd_sched_run_here calls its `done`. For jobs that need no decode and whose
+ * commit is never *later. Taken is what nobody waits before and what, with all that was taken so far,
+ * should take no longer than the loop can be spared, by the times of earlier runs. */
+bool rcd_queue_take_here(rcd_queue *q, struct rcd_job *job);
+/** Run what was taken, in batches like a worker. Not from `done`. */
+void rcd_sched_run_here(rcd_sched *s);
+
 /** Queue a job. RCD_EBUSY (shed; *retry_after_s, which may be NULL, computed from the queue's own
  * rate, 1 to 60), RCD_ETIMEOUT (the deadline has passed already), RCD_EUNAVAILABLE (closed or
  * stopping): then the job was not taken and none of its callbacks is called. */

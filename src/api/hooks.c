@@ -16,6 +16,12 @@ rcd_status rcd_api_admit(void *ctx, rcd_http_req *req, unsigned *retry_after_s,
     return rcd_fail(err, RCD_EUNAVAILABLE, "the server is starting");
 }
 
+void rcd_api_settle(void *ctx)
+{
+    const rcd_api *api = ctx;
+    rcd_sched_run_here(api->opts.sched);
+}
+
 void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t total_ns)
 {
     char path[200], text[320];

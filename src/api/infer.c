@@ -184,6 +184,18 @@ static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *
     return x;
 }
 
+/* Small work is done by the loop, unless an answer has to wait for a disk or costs more than the run. */
+static bool taken_here(struct rcd__infer *x)
+{
+    bool simple = x->decoded && x->on_graph.graph == NULL && x->coding_out == RCD_CODING_IDENTITY;
+    if (simple && x->seq.given)
+        simple = rcd_sessions_durable(x->seq.store->sessions) != RCD_DURABLE_COMMIT;
+    if (!simple || !rcd_queue_take_here(rcd__served(x->version)->queue, &x->job))
+        return false;
+    rcd_http_hold(x->req);
+    return true;
+}
+
 /* From here on it belongs to the scheduler, or it is answered. */
 static void submit(struct rcd__infer *x, const struct rcd_error *failed)
 {
@@ -203,7 +215,8 @@ static void submit(struct rcd__infer *x, const struct rcd_error *failed)
             x->job.deadline_ns = rcd_http_started_ns(x->req) + api->opts.request_timeout_ns;
         if (x->timeout_ns > 0)
             x->job.queue_deadline_ns = rcd_now_ns() + x->timeout_ns;
-        st = rcd_queue_submit(rcd__served(x->version)->queue, &x->job, &retry_after_s, &err);
+        if (!taken_here(x))
+            st = rcd_queue_submit(rcd__served(x->version)->queue, &x->job, &retry_after_s, &err);
     }
     if (st == RCD_OK) {
         api->pending++; /* job_done runs on this thread, so not before we are back in the loop */

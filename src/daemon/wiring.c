@@ -88,6 +88,7 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
     const struct rcd_api_opts opts = {
         .loop = &d->loop,
         .registry = d->registry,
+        .sched = d->sched,
         .stores = d->stores,
         .graphs = d->graphs,
         .max_graph_bytes = d->cfg.graphs_max_bytes,
@@ -145,6 +146,7 @@ static rcd_status wire_http(struct rcd_daemon *d, struct rcd_error *err)
                    .allow_chunked = cfg->server_chunked},
         .ctx = d->api,
         .admit = rcd_api_admit,
+        .settle = rcd_api_settle,
         .finished = rcd_api_finished,
         .log = log_line,
     };

@@ -116,7 +116,7 @@ struct rcd_http {
     uv_timer_t tick;
     struct rcd__listener *listeners; /* in order of rcd_http_listen */
     struct rcd__conn *conns;
-    size_t n_conns, n_active, n_pending;
+    size_t n_conns, n_active, n_pending, n_held;
     rcd_http_req *done;  /* answered while suspended, to be resumed by the next turn */
     rcd_http_req *fresh; /* head seen during this MHD_run */
     rcd_http_stream *streams, *streams_stirred, *streams_over; /* open; to be resumed; ended */
@@ -126,6 +126,7 @@ struct rcd_http {
     uint64_t log_window_ns;
     unsigned log_lines, log_dropped, open_handles;
     bool want_run, quiesced, stopping, accept_paused, mute_log;
+    bool settling; /* only answers that are there may move on: handlers are not called */
     struct rcd__listener *accepting; /* whose connection MHD is being given */
 };
 
@@ -143,7 +144,7 @@ struct rcd_http_req {
     struct rcd_buf body;
     struct rcd__path path;
     int status;
-    bool in_handler, answered, suspended, complete, refused, client_gone;
+    bool answered, hold, held, suspended, complete, refused, client_gone;
     char id[RCD__ID_CAP];
     char method[RCD__METHOD_CAP];
     char text[]; /* the path as sent, then its decoded segments */

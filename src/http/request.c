@@ -4,7 +4,8 @@
  * because an answer queued now refuses the body unread (and costs the connection). A refusal of a
  * small body waits for its end instead, so that the client keeps its connection.
  * Body calls: everything is copied out. Last call: the route's handler; when it does not answer at
- * once the connection is suspended, and the last call comes again after the resume. */
+ * once the connection is suspended, and the last call comes again after the resume; or it is held, and
+ * the last call comes again by itself after `settle` (turn.c). */
 #include "http_int.h"
 
 #include <string.h>
@@ -183,6 +184,8 @@ static enum MHD_Result take_body(rcd_http_req *req, const char *data, size_t len
 static enum MHD_Result finish(rcd_http_req *req)
 {
     struct rcd_http *h = req->http;
+    if (!req->complete && h->settling && !req->answered)
+        return MHD_YES; /* MHD asks again in its next run */
     if (!req->complete) {
         req->complete = true;
         no_longer_fresh(req);
@@ -194,6 +197,11 @@ static enum MHD_Result finish(rcd_http_req *req)
     }
     if (req->answered)
         return rcd__respond_queue(req);
+    if (req->hold) { /* MHD asks again, in this run perhaps and in its next one */
+        h->n_held += !req->held;
+        req->held = true;
+        return MHD_YES;
+    }
     req->suspended = true;
     req->suspended_ns = rcd_now_ns();
     h->n_pending++;

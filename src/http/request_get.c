@@ -58,6 +58,12 @@ uint64_t rcd_http_started_ns(const rcd_http_req *req)
     return req->started_ns;
 }
 
+void rcd_http_hold(rcd_http_req *req)
+{
+    RCD_ASSERT(req->http->opts.settle != NULL && !req->suspended);
+    req->hold = true;
+}
+
 void rcd_http_set_user(rcd_http_req *req, void *user)
 {
     req->user = user;

@@ -100,6 +100,9 @@ static void set_answer(rcd_http_req *req, int status, struct MHD_Response *r)
     req->response = r;
     req->status = status;
     req->answered = true;
+    if (req->held)
+        req->http->n_held--;
+    req->held = false;
     if (req->suspended) {
         req->next_done = req->http->done;
         req->http->done = req;

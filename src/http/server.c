@@ -94,7 +94,7 @@ rcd_http *rcd_http_free(rcd_http *h)
     rcd__accept_close(h);
     do /* resume what is answered and the streams, which end, and let MHD send it */
         rcd__turn_run(h);
-    while (h->done != NULL);
+    while (h->done != NULL || h->n_held > 0);
     RCD_ASSERT(h->n_pending == 0); /* MHD aborts when stopped with suspended connections */
     MHD_run(h->mhd);
     rcd__turn_stop(h);

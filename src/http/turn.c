@@ -5,6 +5,9 @@
  * events of a turn, resumes every answered connection and runs MHD once. So many answers in one
  * turn share one MHD_run, whose cost grows with the number of suspended connections.
  *
+ * Small requests are answered by the loop itself: all that were found readable in one turn are held,
+ * and answered together at the beginning of the next.
+ *
  * An idle handle keeps the loop from sleeping when the wish came up outside the poll phase. The
  * 100 ms tick drives the deadlines and whatever MHD 0.9.75 does not notice by itself. */
 #include "http_int.h"
@@ -55,16 +58,31 @@ static void acknowledge_fresh(struct rcd_http *h)
     }
 }
 
+/* Requests that are held are not suspended: MHD would call their handler again in its next run, and may
+ * find their connection broken. So they are answered before it runs. The run that takes the answers up
+ * begins no new request, or its handler would be called in between; the next one sends them. */
+static void settle_held(struct rcd_http *h)
+{
+    if (h->n_held == 0)
+        return;
+    h->opts.settle(h->opts.ctx);
+    RCD_ASSERT(h->n_held == 0);
+    h->settling = true;
+    MHD_run(h->mhd);
+    h->settling = false;
+}
+
 void rcd__turn_run(struct rcd_http *h)
 {
     MHD_UNSIGNED_LONG_LONG ms = 1;
     h->want_run = false;
+    settle_held(h);
     rcd__streams_resume(h);
     resume_answered(h);
     MHD_run(h->mhd);
     acknowledge_fresh(h);
     rcd__streams_tell(h);
-    if (MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0)
+    if (h->n_held > 0 || (MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0))
         h->want_run = true;
     if (h->want_run || h->done != NULL)
         rcd__turn_arm(h);

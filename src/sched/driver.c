@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_REQS = 64 };
-
 void rcd__complete(rcd_sched *s, struct rcd__jobs jobs)
 {
     pthread_mutex_lock(&s->done_lock);
@@ -27,12 +25,8 @@ void rcd__complete(rcd_sched *s, struct rcd__jobs jobs)
         uv_async_send(&s->wake);
 }
 
-static void drain_done(rcd_sched *s)
+void rcd__done(rcd_sched *s, struct rcd__jobs jobs)
 {
-    pthread_mutex_lock(&s->done_lock);
-    struct rcd__jobs jobs = s->done;
-    s->done = (struct rcd__jobs){NULL, NULL};
-    pthread_mutex_unlock(&s->done_lock);
     struct rcd_job *job;
     bool outer = s->in_done;
     s->in_done = true;
@@ -43,6 +37,15 @@ static void drain_done(rcd_sched *s)
         rcd__queue_unref(q);
     }
     s->in_done = outer;
+}
+
+static void drain_done(rcd_sched *s)
+{
+    pthread_mutex_lock(&s->done_lock);
+    struct rcd__jobs jobs = s->done;
+    s->done = (struct rcd__jobs){NULL, NULL};
+    pthread_mutex_unlock(&s->done_lock);
+    rcd__done(s, jobs);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -79,10 +82,9 @@ static void stop_workers(rcd_sched *s)
         struct rcd__worker *w = &s->workers[i];
         if (w->started)
             pthread_join(w->thread, NULL);
-        rcd_exec_free(w->exec);
-        rcd_free(w->reqs);
-        rcd_free(w->outs);
+        rcd__worker_done(w);
     }
+    rcd__worker_done(&s->here);
     rcd_free(s->workers);
     s->workers = NULL;
     s->n_workers = 0;
@@ -93,6 +95,7 @@ rcd_sched *rcd_sched_free(rcd_sched *s)
     if (s == NULL)
         return NULL;
     RCD_ASSERT(!s->in_done);
+    rcd_sched_run_here(s);
     stop_workers(s);
     drain_done(s);
     while (s->pending >
@@ -102,6 +105,7 @@ rcd_sched *rcd_sched_free(rcd_sched *s)
     }
     uv_close((uv_handle_t *)&s->wake, on_closed);
     uv_close((uv_handle_t *)&s->expiry, on_closed);
+    uv_close((uv_handle_t *)&s->prepare, on_closed);
     rcd__sched_unref(s);
     return NULL;
 }
@@ -128,25 +132,13 @@ static rcd_status start_worker(struct rcd__worker *w, unsigned i, struct rcd_err
 static rcd_status start_workers(rcd_sched *s, const struct rcd_sched_opts *opts,
                                 struct rcd_error *err)
 {
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        struct rcd__worker *w = &s->workers[i];
-        w->s = s;
-        w->idle = true;
-        atomic_init(&w->beats, 0);
-        w->max_bytes = opts->exec_live_bytes;
-        w->cap = FIRST_REQS;
-        w->reqs = rcd_alloc(w->cap * sizeof(void *));
-        w->exec = rcd_exec_new(opts->exec_live_bytes, opts->exec_idle_bytes);
-        if (w->reqs == NULL || w->exec == NULL)
-            return rcd_fail(err, RCD_ENOMEM, "no memory for worker %u (%zu bytes for its runs)", i,
-                            opts->exec_live_bytes);
-    }
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        rcd_status st = start_worker(&s->workers[i], i, err);
-        if (st != RCD_OK)
-            return st;
-    }
-    return RCD_OK;
+    rcd_status st = rcd__worker_init(&s->here, s, opts, err);
+    s->here.here = true;
+    for (unsigned i = 0; st == RCD_OK && i < s->n_workers; i++)
+        st = rcd__worker_init(&s->workers[i], s, opts, err);
+    for (unsigned i = 0; st == RCD_OK && i < s->n_workers; i++)
+        st = start_worker(&s->workers[i], i, err);
+    return st;
 }
 
 static void init_locks(rcd_sched *s)
@@ -183,8 +175,9 @@ rcd_status rcd_sched_new(const struct rcd_sched_opts *opts, rcd_sched **ret, str
         return rcd_fail(err, RCD_EIO, "scheduler in the event loop: %s", uv_strerror(rc));
     }
     uv_timer_init(s->loop, &s->expiry);
-    s->wake.data = s->expiry.data = s;
-    atomic_init(&s->refs, 3); /* the opener, two handles */
+    uv_prepare_init(s->loop, &s->prepare);
+    s->wake.data = s->expiry.data = s->prepare.data = s;
+    atomic_init(&s->refs, 4); /* the opener, three handles */
     init_locks(s);
     rcd_status st = start_workers(s, opts, err);
     if (st != RCD_OK) {

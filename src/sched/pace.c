@@ -5,7 +5,9 @@
  * they should not be too short. Both are known by measurement: the time of a step depends on how many
  * rows run together and is kept by the logarithm of that; the rest is kept as one average. A run is as
  * many steps as fit the quantum, but at least so many that the rest stays below a share of it. With
- * nobody waiting short runs cost no more than that share, so the rule need not know who waits. */
+ * nobody waiting short runs cost no more than that share, so the rule need not know who waits.
+ *
+ * The same figures tell whether a run is short enough for the loop thread (here.c). */
 #include "sched_int.h"
 
 enum { QUANTUM_NS = 1000000, AROUND_SHARE = 20, FIRST_STEPS = 16, MAX_STEPS = 1 << 20 };
@@ -45,6 +47,38 @@ int64_t rcd__pace_steps(const struct rcd__pace *p, size_t rows)
 static void average(uint64_t *value, uint64_t sample)
 {
     *value = *value == 0 ? sample : *value - *value / 8 + sample / 8;
+}
+
+static unsigned whole_of(size_t elements)
+{
+    unsigned b = elements > 1 ? (unsigned)(63 - __builtin_clzll((unsigned long long)elements)) : 0;
+    return b < RCD__PACE_WHOLE ? b : RCD__PACE_WHOLE - 1;
+}
+
+void rcd__pace_ran_whole(struct rcd__pace *p, size_t elements, uint64_t ns)
+{
+    average(&p->whole_ns[whole_of(elements)], ns + 1);
+}
+
+/* How the time of a run that cannot be cut grows with its size is not known: only what was seen at this
+ * size or above counts. */
+static uint64_t whole_ns(const struct rcd__pace *p, size_t elements)
+{
+    for (unsigned b = whole_of(elements); b < RCD__PACE_WHOLE - 1; b++) {
+        if (p->whole_ns[b] != 0)
+            return p->whole_ns[b];
+    }
+    return 0;
+}
+
+uint64_t rcd__pace_guess(const struct rcd__pace *p, size_t rows, int64_t steps, size_t elements)
+{
+    uint64_t ns = 0;
+    if (steps <= 0)
+        return whole_ns(p, elements);
+    if (__builtin_mul_overflow(step_ns(p, rows), (uint64_t)steps, &ns))
+        return UINT64_MAX;
+    return ns;
 }
 
 void rcd__pace_ran(struct rcd__pace *p, uint64_t row_steps, int64_t steps, uint64_t ns,

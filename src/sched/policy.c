@@ -184,15 +184,16 @@ void rcd__line_requeue(struct rcd__policy *p, struct rcd__line *l, struct rcd_jo
     note_expiry(p, l, job);
 }
 
-void rcd__line_release(struct rcd__policy *p, struct rcd__line *l, const struct rcd_job *job)
+bool rcd__line_release(struct rcd__policy *p, struct rcd__line *l, const struct rcd_job *job)
 {
     struct rcd_serial *s = job->serial;
     if (s == NULL)
-        return;
+        return false;
     struct rcd_job *next = serial_pop(p, l, s);
     s->busy = next != NULL;
     if (next != NULL)
         into_lane(p, l, next);
+    return next != NULL;
 }
 
 static uint64_t oldest(const struct rcd__line *l)
@@ -378,6 +379,15 @@ struct rcd__jobs rcd__policy_flush(struct rcd__policy *p)
             ring_remove(p, NULL, l);
     }
     return out;
+}
+
+bool rcd__policy_ready(const struct rcd__policy *p)
+{
+    for (const struct rcd__line *l = p->head; l != NULL; l = l->next) {
+        if (l->n > 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- how fast a line empties --------------------------------------------------------------- */

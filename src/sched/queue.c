@@ -102,9 +102,19 @@ static rcd_status admit(rcd_queue *q, struct rcd_job *job, struct admission *a)
     }
     rcd__queue_ref(q);
     rcd__line_push(&s->policy, &q->line, job);
-    if (s->n_asleep > 0 && q->line.n > 0)
-        pthread_cond_signal(&s->work);
     return RCD_OK;
+}
+
+/* Before the loop sleeps: what came in this turn is one batch, and one worker is woken for it; it wakes
+ * the next if it leaves something. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    rcd_sched *s = prepare->data;
+    uv_prepare_stop(prepare);
+    pthread_mutex_lock(&s->lock);
+    if (rcd__policy_ready(&s->policy))
+        rcd__wake_worker(s);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static rcd_status refuse(rcd_queue *q, rcd_status why, const struct admission *a,
@@ -148,13 +158,9 @@ static void watch_expiry(rcd_sched *s, uint64_t expiry, uint64_t now)
     uv_timer_start(&s->expiry, on_expiry, (expiry - now) / 1000000u + 1, 0);
 }
 
-rcd_status rcd_queue_submit(rcd_queue *q, struct rcd_job *job, unsigned *retry_after_s,
-                            struct rcd_error *err)
+void rcd__job_begin(rcd_queue *q, struct rcd_job *job, uint64_t now)
 {
     RCD_ASSERT(job->ops != NULL && job->ops->encode != NULL && job->ops->done != NULL);
-    rcd_sched *s = q->s;
-    struct admission a = {.limit = 0};
-    uint64_t now = rcd_now_ns(), expiry = rcd__job_expiry(job);
     job->err.code = RCD_OK;
     job->infer.err.code = RCD_OK;
     job->times = (struct rcd_job_times){.queued = now};
@@ -164,6 +170,15 @@ rcd_status rcd_queue_submit(rcd_queue *q, struct rcd_job *job, unsigned *retry_a
     job->answered = job->prepared = false;
     job->stepper = NULL;
     job->queue = q;
+}
+
+rcd_status rcd_queue_submit(rcd_queue *q, struct rcd_job *job, unsigned *retry_after_s,
+                            struct rcd_error *err)
+{
+    rcd_sched *s = q->s;
+    struct admission a = {.limit = 0};
+    uint64_t now = rcd_now_ns(), expiry = rcd__job_expiry(job);
+    rcd__job_begin(q, job, now);
     s->pending++; /* before the job can be done; only this thread reads it */
     pthread_mutex_lock(&s->lock);
     rcd_status st = admit(q, job, &a);
@@ -176,5 +191,6 @@ rcd_status rcd_queue_submit(rcd_queue *q, struct rcd_job *job, unsigned *retry_a
         return refuse(q, st, &a, err);
     }
     watch_expiry(s, expiry, now);
+    uv_prepare_start(&s->prepare, on_prepare);
     return RCD_OK;
 }

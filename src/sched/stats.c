@@ -1,4 +1,4 @@
-/* stats.c - a queue's counters: one short lock per run, so that a scrape never holds up a worker for
+/* stats.c - a queue's counters: one short lock per run and its jobs, so that a scrape never holds up a worker for
  * longer than a copy of 3 KB. */
 #include "sched_int.h"
 
@@ -47,7 +47,8 @@ static size_t bucket_of(uint64_t n)
     return bucket;
 }
 
-static void add_run(struct rcd_queue_stats *st, const struct rcd__run_times *t, uint64_t ended)
+static void add_run(struct rcd_queue_stats *st, const struct rcd__run_times *t, uint64_t ended,
+                    uint64_t wall_ms)
 {
     size_t at = t->rows < RCD_BATCH_STATS_MAX ? t->rows - 1 : RCD_BATCH_STATS_MAX - 1;
     struct rcd_batch_stats *b = &st->batches[at];
@@ -61,13 +62,18 @@ static void add_run(struct rcd_queue_stats *st, const struct rcd__run_times *t, 
         st->run_steps += (uint64_t)t->steps;
     }
     st->execution_count++;
-    st->last_inference_ms = rcd_wall_ms();
+    st->last_inference_ms = wall_ms;
 }
 
-void rcd__stats_run(rcd_queue *q, const struct rcd__run_times *t, uint64_t ended)
+void rcd__stats_group(rcd_queue *q, const struct rcd__run_times *t, bool ran,
+                      const struct rcd_job *over)
 {
+    uint64_t ended = rcd_now_ns(), wall_ms = rcd_wall_ms();
     pthread_mutex_lock(&q->stats_lock);
-    add_run(&q->stats, t, ended);
+    if (ran)
+        add_run(&q->stats, t, ended, wall_ms);
+    for (; over != NULL; over = over->next)
+        add_job(&q->stats, over);
     pthread_mutex_unlock(&q->stats_lock);
 }
 

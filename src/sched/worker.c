@@ -1,4 +1,5 @@
-/* worker.c - a compute thread: asks the policy for a batch and carries it from bytes to bytes.
+/* worker.c - a compute thread: asks the policy for a batch and carries it from bytes to bytes. The loop
+ * thread runs small batches with the same code (here.c).
  *
  * The policy fills a batch by the rows that the submitter announced. Decoding may find more, so the
  * batch is run in groups that keep to max_rows: a job that does not fit any more starts the next
@@ -9,6 +10,40 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+
+enum { FIRST_REQS = 64 };
+static const uint64_t GONE_FROM_NS = 5000000u; /* shorter waits are not worth a system call */
+
+rcd_status rcd__worker_init(struct rcd__worker *w, rcd_sched *s, const struct rcd_sched_opts *opts,
+                            struct rcd_error *err)
+{
+    w->s = s;
+    w->idle = true;
+    atomic_init(&w->beats, 0);
+    w->max_bytes = opts->exec_live_bytes;
+    w->cap = FIRST_REQS;
+    w->reqs = rcd_alloc(w->cap * sizeof(void *));
+    w->exec = rcd_exec_new(opts->exec_live_bytes, opts->exec_idle_bytes);
+    if (w->reqs == NULL || w->exec == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for a worker (%zu bytes for its runs)",
+                        opts->exec_live_bytes);
+    return RCD_OK;
+}
+
+void rcd__worker_done(struct rcd__worker *w)
+{
+    rcd_exec_free(w->exec);
+    rcd_free(w->reqs);
+    rcd_free(w->outs);
+}
+
+void rcd__wake_worker(rcd_sched *s)
+{
+    if (s->n_asleep == s->n_woken)
+        return; /* whoever is awake looks again before it sleeps */
+    s->n_woken++;
+    pthread_cond_signal(&s->work);
+}
 
 static void beat(struct rcd__worker *w)
 {
@@ -33,7 +68,8 @@ static void prepare(rcd_queue *q, struct rcd_job *job, uint64_t picked)
 static void look_at(struct rcd__worker *w, rcd_queue *q, struct rcd_job *job, uint64_t picked)
 {
     beat(w);
-    if (job->ops->gone != NULL && job->ops->gone(job)) {
+    bool waited = job->runs > 0 || picked - job->times.queued > GONE_FROM_NS;
+    if (waited && job->ops->gone != NULL && job->ops->gone(job)) {
         if (!job->prepared)
             job->times.picked = picked;
         rcd_fail(&job->err, RCD_ECANCELLED, "the client left while the request %s",
@@ -122,9 +158,19 @@ static bool outs_room(struct rcd__worker *w, size_t n)
     return true;
 }
 
+size_t rcd__elements(const rcd_plan *plan, const struct rcd_infer *req)
+{
+    size_t n = 0, sum = 0;
+    rcd_plan_inputs(plan, &n);
+    for (size_t i = 0; i < n; i++)
+        sum += req->in[i].dtype != RCD_NONE ? req->in[i].n : 0;
+    return sum;
+}
+
 static void run(struct rcd__worker *w, struct group *g)
 {
-    int64_t steps = w->s->whole_requests ? INT64_MAX / 2 : rcd__pace_steps(&g->q->pace, g->t.rows);
+    bool whole = w->s->whole_requests || w->here;
+    int64_t steps = whole ? INT64_MAX / 2 : rcd__pace_steps(&g->q->pace, g->t.rows);
     for (struct rcd_job *job = g->jobs.head; job != NULL; job = job->next) {
         if (!runs(job))
             continue;
@@ -133,8 +179,11 @@ static void run(struct rcd__worker *w, struct group *g)
             continue;
         }
         struct rcd_infer *piece = next_piece(w, g, job, steps);
-        if (job->err.code == RCD_OK)
-            w->reqs[g->n++] = piece;
+        if (job->err.code != RCD_OK)
+            continue;
+        w->reqs[g->n++] = piece;
+        if (g->t.steps == 0)
+            g->t.elements += rcd__elements(g->q->plan, &job->infer);
     }
     g->t.ready = rcd_now_ns();
     if (g->n > 0)
@@ -194,17 +243,17 @@ static void back_to_queue(struct rcd__worker *w, struct group *g)
     rcd_sched *s = w->s;
     bool work = g->again.head != NULL;
     pthread_mutex_lock(&s->lock);
-    for (const struct rcd_job *job = g->over.head; job != NULL; job = job->next) {
-        rcd__line_release(&s->policy, &g->q->line, job);
-        work = work || job->serial != NULL;
-    }
+    for (const struct rcd_job *job = g->over.head; job != NULL; job = job->next)
+        work = rcd__line_release(&s->policy, &g->q->line, job) || work;
     for (struct rcd_job *job; (job = rcd__jobs_pop(&g->again)) != NULL;)
         rcd__line_requeue(&s->policy, &g->q->line, job);
     if (g->t.rows > 0 && g->t.steps > 0)
         rcd__pace_ran(&g->q->pace, g->t.row_steps, g->t.steps, g->t.computed - g->t.ready,
                       rcd_now_ns() - g->t.computed);
-    if (work && s->n_asleep > 0)
-        pthread_cond_signal(&s->work);
+    else if (g->n > 0)
+        rcd__pace_ran_whole(&g->q->pace, g->t.elements, g->t.computed - g->t.ready);
+    if (work)
+        rcd__wake_worker(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -223,15 +272,15 @@ static size_t run_group(struct rcd__worker *w, rcd_queue *q, struct rcd__jobs *t
         }
         beat(w);
         n_over++;
-        if (finish(w, &g, job)) {
-            rcd__stats_job(q, job);
+        if (finish(w, &g, job))
             rcd__jobs_push(&g.over, job);
-        }
     }
-    if (g.n > 0)
-        rcd__stats_run(q, &g.t, rcd_now_ns());
+    if (g.n > 0 || g.over.head != NULL)
+        rcd__stats_group(q, &g.t, g.n > 0, g.over.head);
     back_to_queue(w, &g);
-    if (g.over.head != NULL)
+    if (w->here)
+        rcd__done(w->s, g.over);
+    else if (g.over.head != NULL)
         rcd__complete(w->s, g.over);
     return n_over;
 }
@@ -245,19 +294,18 @@ void rcd_job_finish(struct rcd_job *job)
     job->times.encoded = rcd_now_ns();
     rcd__stats_job(q, job);
     pthread_mutex_lock(&s->lock);
-    rcd__line_release(&s->policy, &q->line, job);
-    if (job->serial != NULL && s->n_asleep > 0)
-        pthread_cond_signal(&s->work);
+    if (rcd__line_release(&s->policy, &q->line, job))
+        rcd__wake_worker(s);
     pthread_mutex_unlock(&s->lock);
     rcd__complete(s, one);
 }
 
-static size_t run_batch(struct rcd__worker *w, struct rcd__pick *pick, uint64_t picked)
+size_t rcd__run_batch(struct rcd__worker *w, struct rcd__jobs jobs, uint64_t picked)
 {
-    rcd_queue *q = pick->jobs.head->queue;
+    rcd_queue *q = jobs.head->queue;
     size_t n_over = 0;
-    for (bool ahead = false; pick->jobs.head != NULL;)
-        n_over += run_group(w, q, &pick->jobs, &ahead, picked);
+    for (bool ahead = false; jobs.head != NULL;)
+        n_over += run_group(w, q, &jobs, &ahead, picked);
     return n_over;
 }
 
@@ -273,6 +321,7 @@ static void sleep_until(rcd_sched *s, uint64_t t)
         pthread_cond_timedwait(&s->work, &s->lock, &at);
     }
     s->n_asleep--;
+    s->n_woken -= s->n_woken > 0;
 }
 
 void *rcd__worker_main(void *worker)
@@ -302,10 +351,12 @@ void *rcd__worker_main(void *worker)
             rcd__queue_ref(q); /* its jobs may be done, and it closed, before we are back here */
             q->running += pick.n;
             s->n_running++;
+            if (rcd__policy_ready(&s->policy))
+                rcd__wake_worker(s);
         }
         pthread_mutex_unlock(&s->lock);
         rcd__end_waiting(s, pick.expired, RCD_ETIMEOUT);
-        size_t n_over = q != NULL ? run_batch(w, &pick, now) : 0;
+        size_t n_over = q != NULL ? rcd__run_batch(w, pick.jobs, now) : 0;
         pthread_mutex_lock(&s->lock);
         if (q != NULL) {
             q->running -= pick.n;

@@ -81,6 +81,14 @@ rcd_plan *rcd_plan_unref(rcd_plan *p)
     return NULL;
 }
 
+const struct rcd_io *rcd_plan_inputs(const rcd_plan *p, size_t *ret_n)
+{
+    static const struct rcd_io io = {.name = "x", .dtype = RCD_I32, .rank = 0};
+    (void)p;
+    *ret_n = 1;
+    return &io;
+}
+
 const struct rcd_io *rcd_plan_outputs(const rcd_plan *p, size_t *ret_n)
 {
     static const struct rcd_io io = {.name = "y", .dtype = RCD_I32, .rank = 0};

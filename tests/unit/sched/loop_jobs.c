@@ -72,6 +72,12 @@ void site_await(struct site *s, size_t n)
         uv_run(&s->loop, UV_RUN_ONCE);
 }
 
+void site_await_runs(struct site *s, size_t n)
+{
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    fake_await_runs(n);
+}
+
 void site_end(struct site *s)
 {
     s->sched = rcd_sched_free(s->sched);

@@ -30,6 +30,8 @@ void site_start(struct site *s, unsigned n_workers, size_t max_queued);
 rcd_queue *site_queue(struct site *s, size_t max_rows, uint64_t max_delay_ns, size_t max_queue);
 /** Run the loop until n jobs are done. */
 void site_await(struct site *s, size_t n);
+/** A turn of the loop, which wakes workers for what was submitted, then wait until n runs have begun. */
+void site_await_runs(struct site *s, size_t n);
 /** Free the scheduler if it is still there, run the loop to its end; no plan may be left. */
 void site_end(struct site *s);
 void job_init(struct test_job *t, struct site *s, int32_t value);

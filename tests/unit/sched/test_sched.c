@@ -25,7 +25,7 @@ static rcd_queue *hold_one_worker(size_t max_rows, size_t max_queue)
     rcd_queue *q = site_queue(&site, max_rows, 0, max_queue);
     fill(0, 100);
     submit_ok(q, &jobs[0]);
-    fake_await_runs(1);
+    site_await_runs(&site, 1);
     return q;
 }
 
@@ -128,6 +128,7 @@ Test(sched, a_client_that_left_is_not_served)
     submit_ok(q, &jobs[1]);
     submit_ok(q, &jobs[2]);
     atomic_store(&jobs[1].left, true);
+    usleep(6000); /* who waits shorter than that is not asked */
     fake_gate(true);
     site_await(&site, 3);
     cr_expect_eq(jobs[1].job.err.code, RCD_ECANCELLED);
@@ -226,7 +227,7 @@ Test(sched, two_models_run_at_the_same_time)
     fill(0, 10);
     submit_ok(a, &jobs[0]);
     submit_ok(b, &jobs[1]);
-    fake_await_runs(2); /* both wait in the gate */
+    site_await_runs(&site, 2); /* both wait in the gate */
     for (int i = 2; i < 10; i++)
         submit_ok(a, &jobs[i]);
     fake_gate(true);
@@ -243,9 +244,9 @@ Test(sched, one_model_uses_both_workers)
     rcd_queue *q = site_queue(&site, 8, 0, 100);
     fill(0, 2);
     submit_ok(q, &jobs[0]);
-    fake_await_runs(1);
+    site_await_runs(&site, 1);
     submit_ok(q, &jobs[1]);
-    fake_await_runs(2);
+    site_await_runs(&site, 2);
     fake_gate(true);
     site_await(&site, 2);
     rcd_queue_close(q);
@@ -263,7 +264,7 @@ Test(sched, a_busy_worker_waits_for_company_an_idle_one_does_not)
     cr_expect_lt(rcd_now_ns() - from, 90000000u, "an idle worker waited");
     fake_gate(false);
     submit_ok(q, &jobs[1]);
-    fake_await_runs(2);
+    site_await_runs(&site, 2);
     submit_ok(q, &jobs[2]); /* under pressure: alone, it waits for 100 ms */
     from = rcd_now_ns();
     fake_gate(true);
@@ -272,7 +273,7 @@ Test(sched, a_busy_worker_waits_for_company_an_idle_one_does_not)
     cr_expect(took >= 90000000u, "%llu ns", (unsigned long long)took);
     fake_gate(false);
     submit_ok(q, &jobs[3]);
-    fake_await_runs(4);
+    site_await_runs(&site, 4);
     from = rcd_now_ns();
     for (int i = 4; i <= 6; i++) /* a full batch goes at once */
         submit_ok(q, &jobs[i]);
