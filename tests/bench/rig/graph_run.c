@@ -4,57 +4,12 @@
  * usage: graph_run MODEL.onnx NODES FEATURES X.f32 EDGES EDGE_INDEX.i64 THREADS
  * lines: "all" - everything is new; "kept" - edge_index is bound, x is new; "bytes" - peak memory in
  * bytes; "save FILE" - the first output of the last run. */
+#include "model_file.h"
 #include "recurd/engine_bind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void die(const char *what, const struct rcd_error *err)
-{
-    fprintf(stderr, "graph_run: %s: %s\n", what, err != NULL ? err->text : "");
-    exit(1);
-}
-
-static void *read_all(const char *path, size_t *ret_n)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL || fseek(f, 0, SEEK_END) != 0)
-        die(path, NULL);
-    long n = ftell(f);
-    rewind(f);
-    void *data = rcd_alloc_aligned((size_t)n + 1);
-    if (data == NULL || fread(data, 1, (size_t)n, f) != (size_t)n)
-        die(path, NULL);
-    fclose(f);
-    *ret_n = (size_t)n;
-    return data;
-}
-
-static rcd_plan *load(const char *path)
-{
-    struct rcd_error err = {.code = RCD_OK};
-    size_t n = 0;
-    void *bytes = read_all(path, &n);
-    const struct rcd_onnx_source src = {
-        .bytes = bytes, .len = n, .dir_fd = -1, .max_bytes = (size_t)1 << 32};
-    rcd_onnx_model *m = NULL;
-    rcd_plan *p = NULL;
-    if (rcd_onnx_load(&src, &m, &err) != RCD_OK)
-        die(path, &err);
-    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(rcd_cpu_best(RCD_CPU_AVX512))};
-    if (rcd_plan_new(&m, &opts, &p, &err) != RCD_OK)
-        die(path, &err);
-    rcd_free(bytes);
-    return p;
-}
-
-static void keep(const char *path, const struct rcd_tensor *t)
-{
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(t->data, 4, t->n, f) != t->n || fclose(f) != 0)
-        die(path, NULL);
-}
 
 /* VmHWM; what getrusage says includes the parent before exec. */
 static size_t peak_bytes(void)
@@ -83,19 +38,19 @@ int main(int argc, char **argv)
     size_t n = 0;
     const int64_t xd[2] = {number(argv[2]), number(argv[3])}, ed[2] = {2, number(argv[5])};
     struct rcd_error err = {.code = RCD_OK};
-    rcd_plan *p = load(argv[1]);
+    rcd_plan *p = rig_load(argv[1]);
     struct rcd_tensor in[2], open[2], fixed[2], out[4];
     if (!rcd_tensor_shape(&in[0], RCD_F32, 2, xd) || !rcd_tensor_shape(&in[1], RCD_I64, 2, ed))
         return 2;
-    in[0].data = read_all(argv[4], &n);
-    in[1].data = read_all(argv[6], &n);
+    in[0].data = rig_read(argv[4], &n);
+    in[1].data = rig_read(argv[6], &n);
     in[0].block = in[1].block = NULL;
     open[0] = in[0];
     fixed[1] = in[1];
     fixed[0].dtype = open[1].dtype = RCD_NONE;
     rcd_exec *x = rcd_exec_new((size_t)1 << 33, (size_t)1 << 30);
     if (x == NULL || rcd_exec_set_threads(x, (unsigned)number(argv[7]), &err) != RCD_OK)
-        die("exec", &err);
+        rig_die("exec", &err);
     rcd_bound *b = NULL;
     char line[4200];
     puts("ready");
@@ -107,7 +62,7 @@ int main(int argc, char **argv)
             continue;
         }
         if (kept && b == NULL && rcd_bound_new(x, p, fixed, NULL, &b, &err) != RCD_OK)
-            die("bind", &err);
+            rig_die("bind", &err);
         memset(out, 0, sizeof out);
         struct rcd_infer req = {.in = kept ? open : in, .bound = kept ? b : NULL, .out = out};
         struct rcd_infer *const list[] = {&req};
@@ -115,9 +70,9 @@ int main(int argc, char **argv)
         rcd_exec_run(x, p, 1, list, NULL);
         t = rcd_now_ns() - t;
         if (req.err.code != RCD_OK)
-            die("run", &req.err);
+            rig_die("run", &req.err);
         if (save)
-            keep(line + 5, &out[0]);
+            rig_save(line + 5, &out[0]);
         printf("%.4f\n", (double)t / 1e6);
         rcd_infer_drop(&req, 1);
     }
