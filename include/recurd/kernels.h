@@ -136,6 +136,9 @@ struct rcd_gates {
     float *const *rh; /* gru_reset: r * h, f32[padded] */
 };
 
+/* A step may be done by several callers, each with units of its own: [unit_from, unit_to), from a multiple of
+ * RCD_LANES to one or to `hidden`; both 0: all. */
+
 /** One LSTM time step, default activations (ONNX LSTM, f = sigmoid, g = h = tanh; Hochreiter and
  * Schmidhuber 1997): gates in places i o f c of each group.
  * gate = chain from pre over R h; c' = fma(f, c, i * g); h' = o * tanh(c').
@@ -148,6 +151,7 @@ struct rcd_lstm_step {
     const float *const *c_in; /* f32[hidden] */
     float *const *c_out;
     const struct rcd_packed *r; /* 4-gate groups, k = hidden */
+    size_t unit_from, unit_to;
 };
 
 /** One GRU step, default activations (f = sigmoid, g = tanh; Cho et al. 2014): gates z r h.
@@ -165,6 +169,7 @@ struct rcd_gru_step {
     const struct rcd_packed *r_h; /* !lbr: 1-gate groups */
     float *const *rh;             /* !lbr: scratch, rows x f32[round_up(hidden,16)] */
     float *const *zs;             /* !lbr: scratch, rows x f32[round_up(hidden,16)] */
+    size_t unit_from, unit_to;    /* lbr only; else 0 */
 };
 
 /** h_out = f(chain from pre over R h), f = tanh or ReLU: ONNX RNN (Elman). */

@@ -4,10 +4,11 @@
 #include <immintrin.h>
 
 #define VF_LANES 8
-#define STRIP_VECTORS 2
 #define KERNELS_LEVEL RCD_CPU_AVX2
 #define KERNELS_NAME "avx2"
 #define v_fma(a, b, c) ((vf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define v_min(a, b) ((vf)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define v_max(a, b) ((vf)_mm256_max_ps((__m256)(a), (__m256)(b)))
 /* Unsigned times signed bytes: pairs in 16 bits (exact for 7-bit planes), then pairs of those. */
 #define v_dot4(acc, u, s)                                                                          \
     ((acc) + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)(u), (__m256i)(s)),               \

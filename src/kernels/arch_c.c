@@ -4,7 +4,6 @@
 #include <math.h>
 
 #define VF_LANES 4
-#define STRIP_VECTORS 4
 #define KERNELS_LEVEL RCD_CPU_C
 #define KERNELS_NAME "c"
 #define v_fma(a, b, c) fma_lanes((a), (b), (c))

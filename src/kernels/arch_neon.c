@@ -4,7 +4,6 @@
 #include <arm_neon.h>
 
 #define VF_LANES 4
-#define STRIP_VECTORS 4
 #define KERNELS_LEVEL RCD_CPU_NEON
 #define KERNELS_NAME "neon"
 #define v_fma(a, b, c) ((vf)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))

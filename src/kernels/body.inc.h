@@ -1,6 +1,6 @@
 /* body.inc.h - the kernels, written once over a native vector `vf` of VF_LANES floats and compiled for
- * each CPU level by arch_*.c, which define VF_LANES, KERNELS_NAME, KERNELS_LEVEL, STRIP_VECTORS and
- * v_fma(a, b, c) = a * b + c with one rounding.
+ * each CPU level by arch_*.c, which define VF_LANES, KERNELS_NAME, KERNELS_LEVEL and v_fma(a, b, c) = a * b + c
+ * with one rounding; and, where one instruction does it, v_min, v_max and v_scale (vectors.inc.h).
  *
  * Everything is lane by lane with IEEE operations in a fixed order, so the vector's width never shows.
  * Sums along a row keep 16 logical lanes whatever the native width. */

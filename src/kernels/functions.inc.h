@@ -1,55 +1,90 @@
 /* functions.inc.h - exp, tanh and sigmoid of a vector, and the element functions (body.inc.h).
  *
- * exp: x = n ln2 + r by Cody and Waite, a polynomial for exp(r) (coefficients as in the Cephes library,
- * S. Moshier), then two exact scalings so that results below the normal range round once. */
+ * exp: x = n ln2 + r by Cody and Waite, a minimax polynomial for exp(r), then exact scalings so that results below
+ * the normal range round once. tests/unit/kernels/every_float.c says how far they are off over all inputs. */
 
-INLINE vf v_pow2(vi n)
+/* exp(sign * r), |r| <= ln2 / 2; sign is 1 or -1, a constant. */
+INLINE vf v_exp_poly(vf r, const float sign)
 {
-    return (vf)((n + 127) << 23);
+    vf p = v_set1(1.3836842581446645e-3f);
+    p = v_fma(p, r, v_set1(8.374817322298868e-3f * sign));
+    p = v_fma(p, r, v_set1(4.16682257112248e-2f));
+    p = v_fma(p, r, v_set1(0.1666642015188325f * sign));
+    p = v_fma(p, r, v_set1(0.49999992078821903f));
+    p = v_fma(p, r, v_set1(1.0f * sign));
+    return v_fma(p, r, v_set1(1.0f));
 }
 
 INLINE vf v_exp(vf x)
 {
     const vf magic = v_set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    vf low = v_set1(-104.0f), high = v_set1(89.0f);
-    vf c = v_select(x < low, low, v_select(x > high, high, x)); /* NaN passes */
+    vf c = v_max(v_set1(-104.0f), v_min(v_set1(89.0f), x)); /* NaN passes */
     vf t = v_fma(c, v_set1(1.44269504088896341f), magic);
     vf n = t - magic;
     vf r = v_fma(n, v_set1(-0.693359375f), c);
     r = v_fma(n, v_set1(2.12194440e-4f), r);
-    vf p = v_set1(1.9875691500e-4f);
-    p = v_fma(p, r, v_set1(1.3981999507e-3f));
-    p = v_fma(p, r, v_set1(8.3334519073e-3f));
-    p = v_fma(p, r, v_set1(4.1665795894e-2f));
-    p = v_fma(p, r, v_set1(1.6666665459e-1f));
-    p = v_fma(p, r, v_set1(5.0000001201e-1f));
-    p = v_fma(p, r * r, r) + 1.0f;
-    vi i = (vi)t - (vi)magic;
-    vi half = i >> 1;
-    vf y = p * v_pow2(half) * v_pow2(i - half);
-    return v_select(x == x, y, x);
+    return v_scale(v_exp_poly(r, 1.0f), n);
 }
 
+/* e / (1 + e) or 1 / (1 + e), e = exp(-|x|), as what it is less than e or 1: the sum's rounding then counts less. */
 INLINE vf v_sigmoid(vf x)
 {
     vf e = v_exp(-v_abs(x));
     vf top = v_select(x < 0.0f, e, v_set1(1.0f));
-    return v_select(x == x, top / (e + 1.0f), x);
+    return v_select(x == x, v_fma(-top, e / (e + 1.0f), top), x);
 }
 
+/* tanh(x) = num / den, so that a division can be shared. With m = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + 2^n - 1 it is
+ * -m / (2 + m); r = -2y, and exp(-2y) - 1 = -2y + y y q(y) is as accurate near zero as elsewhere. 1 <= den <= 2. */
+struct v_ratio {
+    vf num, den;
+};
+
+INLINE struct v_ratio v_tanh_ratio(vf x)
+{
+    const vf magic =
+        v_set1(12583039.0f); /* 1.5 * 2^23 + 127: the sum's last bits are an exponent */
+    vf a = v_min(v_set1(10.0f), v_abs(x)); /* NaN passes */
+    vf t = v_fma(a, v_set1(-2.88539008177792681f), magic);
+    vf y = v_fma(t - magic, v_set1(0.34657359f), a);
+    vf q = v_set1(8.884797526130729e-2f);
+    q = v_fma(q, y, v_set1(-0.2677328605311298f));
+    q = v_fma(q, y, v_set1(0.6666752654072897f));
+    q = v_fma(q, y, v_set1(-1.3333234117223007f));
+    q = v_fma(q, y, v_set1(1.9999999252825398f));
+    q = v_fma(y * y, q, y * -2.0f);
+    vf s = (vf)((vi)t << 23);
+    vf m = v_fma(q, s, s - 1.0f);
+    vi num = ((vi)m & 0x7fffffff) | ((vi)x & (int32_t)0x80000000); /* odd, also at zero */
+    return (struct v_ratio){(vf)num, m + 2.0f};
+}
+
+/* Near zero a polynomial; else the quotient, less what the rounding of den added to it. Steps do without either. */
 INLINE vf v_tanh(vf x)
 {
-    vf a = v_abs(x), z = x * x;
+    struct v_ratio t = v_tanh_ratio(x);
+    vf y = t.num / t.den, lost = (2.0f - t.den) - v_abs(t.num);
+    y = v_fma(y * lost, v_fma(t.den, v_set1(0.5f), v_set1(-1.5f)),
+              y); /* 1.5 - den / 2 is about 1 / den */
+    vf z = x * x;
     vf p = v_set1(-5.70498872745e-3f);
     p = v_fma(p, z, v_set1(2.06390887954e-2f));
     p = v_fma(p, z, v_set1(-5.37397155531e-2f));
     p = v_fma(p, z, v_set1(1.33314422036e-1f));
     p = v_fma(p, z, v_set1(-3.33332819422e-1f));
-    vf small = v_fma(p * z, x, x);
-    vf e = v_exp(a + a);
-    vf big = 1.0f - 2.0f / (e + 1.0f);
-    vi y = (vi)v_abs(v_select(a < 0.625f, small, big)) | ((vi)x & (int32_t)0x80000000);
-    return v_select(x == x, (vf)y, x); /* odd, also at zero */
+    y = v_select(v_abs(x) < 0.625f, v_fma(p * z, x, x), y);
+    return (vf)(((vi)y & 0x7fffffff) | ((vi)x & (int32_t)0x80000000)); /* odd, also at zero */
+}
+
+/* 1 + exp(-x), so that 1 / v_gate(x) is sigma(x): beyond |x| = 20 less than 1e-15 off, and 0 below -88.4. One scaling
+ * suffices where nothing below the normal range counts. */
+INLINE vf v_gate(vf x)
+{
+    const vf magic = v_set1(12583039.0f);
+    vf c = v_max(v_set1(-88.8f), v_min(v_set1(87.0f), x)); /* NaN passes */
+    vf t = v_fma(c, v_set1(-1.44269504088896341f), magic);
+    vf r = v_fma(t - magic, v_set1(0.69314718f), c);
+    return v_fma(v_exp_poly(r, -1.0f), (vf)((vi)t << 23), v_set1(1.0f));
 }
 
 INLINE vf v_clamp(vf x, vf low, vf high)

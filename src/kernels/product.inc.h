@@ -1,66 +1,107 @@
 /* product.inc.h - rows times packed panels (body.inc.h).
  *
- * A tile is up to six rows by one strip of a panel: STRIP_VECTORS native vectors wide, all
- * accumulators in registers. Every output is one chain over k, started from what `init` holds. */
+ * A tile is up to six rows by a strip of a panel, all accumulators in registers: the fewer the rows, the wider
+ * the strip, so that enough chains run side by side to hide the latency of a multiply-add. Every output is one
+ * chain over k, started from what `from` points to. One row alone waits for memory: it walks several panels side
+ * by side where the registers suffice, since several streams are read faster than one. */
 
-/* R rows, NV vectors; b walks the panel with ldb floats a step. */
-INLINE void tile(const int R, const int NV, size_t k, const float *const *a, const float *b,
-                 size_t ldb, float *const *c, size_t at)
+/* Sixteens of columns in a strip of R rows: what the registers hold. */
+INLINE int strip_sixteens(const int R)
 {
-    vf acc[MAX_ROWS][STRIP_VECTORS];
-#pragma GCC unroll 6
-    for (int r = 0; r < R; r++) {
+    return VF_LANES == 16 || R == 1 ? 4 : R <= 3 ? 2 : 1;
+}
+
+enum {
+    STRIP_MAX = 4 * PER16,
+    MAX_PANELS = VF_LANES == 16 ? 4 : 1, /* side by side, for one row */
+    FETCH_STEPS = 2 /* steps of k that a panel is brought to the first level ahead of its use */
+};
+
+/* A tile's work: columns [at, at + 16 S) of a panel, steps [k0, k0 + k) of the inner dimension. */
+struct strip {
+    size_t k0, k;
+    const float *const *a; /* rows */
+    const float *b;        /* the panel at k0 */
+    size_t w;              /* floats of a step of the panel */
+    const float *const *from;
+    float *const *to;
+    size_t at;
+    size_t apart; /* floats between panels that are walked side by side */
+    const char
+        *ahead; /* what to ask for meanwhile: bytes that later tiles read, one line a step of k */
+    size_t ahead_step;
+};
+
+/* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). FAR: the
+ * panel comes from the second level and the next from further away. */
+INLINE void tile(const int P, const int R, const int S, const bool FAR, const struct strip *s)
+{
+    const int NV = S * PER16;
+    const float *const *a = s->a, *b = s->b + s->at;
+    const size_t end = s->k0 + s->k, w = s->w, apart = s->apart, step = s->ahead_step;
+    const char *ahead = s->ahead;
+    vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX];
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            acc[r][v] = v_load(c[r] + at + (size_t)v * VF_LANES);
-    }
-    for (size_t i = 0; i < k; i++, b += ldb) {
-        vf w[STRIP_VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            w[v] = v_load(b + v * VF_LANES);
+    for (int p = 0; p < P; p++) {
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++) {
-            vf x = v_set1(a[r][i]);
-#pragma GCC unroll 4
+#pragma GCC unroll 16
             for (int v = 0; v < NV; v++)
-                acc[r][v] = v_fma(x, w[v], acc[r][v]);
+                acc[p][r][v] = v_load(s->from[p * R + r] + s->at + (size_t)v * VF_LANES);
         }
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < R; r++) {
+    for (size_t i = s->k0; i < end; i++, b += w) {
+        if (FAR) {
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += step;
+        }
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            v_store(c[r] + at + (size_t)v * VF_LANES, acc[r][v]);
+        for (int p = 0; p < P; p++) {
+            vf x, col[STRIP_MAX];
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; v++)
+                col[v] = v_load(b + (size_t)p * apart + v * VF_LANES);
+#pragma GCC unroll 4
+            for (int j = 0; FAR && j < S; j++)
+                __builtin_prefetch(b + FETCH_STEPS * w + 16 * j, 0, 3);
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++) {
+                x = v_set1(a[r][i]);
+#pragma GCC unroll 16
+                for (int v = 0; v < NV; v++)
+                    acc[p][r][v] = v_fma(x, col[v], acc[p][r][v]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; v++)
+                v_store(s->to[p * R + r] + s->at + (size_t)v * VF_LANES, acc[p][r][v]);
+        }
     }
 }
 
+#define TILE(R, S)                                                                                 \
+    case S:                                                                                        \
+        if ((S) <= strip_sixteens(R) && far)                                                       \
+            tile(1, R, S, true, s);                                                                \
+        else if ((S) <= strip_sixteens(R))                                                         \
+            tile(1, R, S, false, s);                                                               \
+        break;
 #define TILE_ROWS(R)                                                                               \
     case R:                                                                                        \
-        switch (nv) {                                                                              \
-        case 1:                                                                                    \
-            tile(R, 1, k, a, b, ldb, c, at);                                                       \
-            break;                                                                                 \
-        case 2:                                                                                    \
-            tile(R, 2, k, a, b, ldb, c, at);                                                       \
-            break;                                                                                 \
-            TILE_WIDE(R)                                                                           \
+        switch (sixteens) {                                                                        \
+            TILE(R, 1)                                                                             \
+            TILE(R, 2)                                                                             \
+            TILE(R, 3)                                                                             \
+            TILE(R, 4)                                                                             \
         }                                                                                          \
         break;
-#if STRIP_VECTORS == 4
-#define TILE_WIDE(R)                                                                               \
-    case 3:                                                                                        \
-        tile(R, 3, k, a, b, ldb, c, at);                                                           \
-        break;                                                                                     \
-    default:                                                                                       \
-        tile(R, 4, k, a, b, ldb, c, at);                                                           \
-        break;
-#else
-#define TILE_WIDE(R)
-#endif
 
-static void strip(size_t rows, size_t nv, size_t k, const float *const *a, const float *b,
-                  size_t ldb, float *const *c, size_t at)
+static void strip(size_t rows, size_t sixteens, bool far, const struct strip *s)
 {
     switch (rows) {
         TILE_ROWS(1)
@@ -74,42 +115,244 @@ static void strip(size_t rows, size_t nv, size_t k, const float *const *a, const
     }
 }
 
-/* rows <= 6: c[r][0..w) += a[r] times one panel of width w. */
-static void panel_rows(size_t rows, size_t k, const float *const *a, const float *panel, size_t w,
-                       float *const *c)
+#define TILE_PANELS(S)                                                                             \
+    case S:                                                                                        \
+        if (panels == 2)                                                                           \
+            tile(MAX_PANELS >= 2 ? 2 : 1, 1, S, false, s);                                         \
+        else                                                                                       \
+            tile(MAX_PANELS, 1, S, false, s);                                                      \
+        break;
+
+/* One row through two or MAX_PANELS panels of sixteens * 16 columns. */
+static void strip_panels(size_t panels, size_t sixteens, const struct strip *s)
 {
-    for (size_t at = 0; at < w;) {
-        size_t nv = (w - at) / VF_LANES;
-        if (nv > STRIP_VECTORS)
-            nv = STRIP_VECTORS;
-        strip(rows, nv, k, a, panel + at, w, c, at);
-        at += nv * VF_LANES;
+    switch (sixteens) {
+        TILE_PANELS(1)
+        TILE_PANELS(2)
+        TILE_PANELS(3)
+        TILE_PANELS(4)
+    default:
+        break;
     }
+}
+
+/* ---- all rows through all panels -------------------------------------------------------------- */
+
+/* Some rows of one panel. */
+struct patch {
+    size_t col, w; /* columns [col, col + w) of the packed matrix */
+    size_t row, rows;
+};
+
+/* What a sweep is about. `start` says where the chains of a patch start: from[r] -> f32[w]; `finish` gets what
+ * they came to. start may set to[r] to where that is wanted; else to[r] is near. Inline: the sweep of each caller
+ * is compiled for it alone. */
+typedef void patch_start(const void *what, const struct patch *p, const float **from, float **to);
+typedef void patch_finish(const void *what, const struct patch *p, float *const *tile);
+/* Asks for the memory that start and finish of a patch will use; called one tile earlier. */
+typedef void patch_touch(const void *what, const struct patch *p);
+
+struct patch_work {
+    patch_touch *touch;
+    patch_start *start;
+    patch_finish *finish;
+};
+
+INLINE void touch_floats(const float *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16)
+        __builtin_prefetch(p + i, 0, 3);
+}
+
+INLINE void touch_floats_to_write(const float *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16)
+        __builtin_prefetch(p + i, 1, 3);
+}
+
+enum {
+    BLOCK_ROWS = 11 * MAX_ROWS, /* rows whose chains are under way at the same time */
+    LONG_K = 1024,              /* from here on chains are done in parts, */
+    PART_K = 128, /* so that a part of a panel is still in the first levels for the next rows */
+    NEAR_BYTES = 1 << 19,     /* a matrix up to this stays in the second level, */
+    ONE_LEVEL_BYTES = 1 << 21 /* and one beyond this does not */
+};
+
+struct block {
+    const struct rcd_packed *b;
+    const float *const *a;
+    const float **from; /* [BLOCK_ROWS] */
+    float **to;
+    bool far;
+    struct patch p; /* the block's rows of a panel */
+    /* The rows in groups as equal as can be, as a tile of one or two would not fill the multipliers; those of
+     * `small` rows first, then those with one more. */
+    unsigned groups, small, n_small;
+    size_t ahead_step; /* share of the next panel that a tile asks for, in bytes a step of k */
+};
+
+/* How a block's rows are split; divisions are slow, so not for every panel. */
+INLINE void block_split(struct block *k, size_t rows, size_t w)
+{
+    if (k->p.rows == rows && k->p.w == w)
+        return;
+    const unsigned n = (unsigned)rows;
+    k->p.rows = rows;
+    k->p.w = w;
+    k->groups = (n + MAX_ROWS - 1) / MAX_ROWS;
+    k->small = n / k->groups;
+    k->n_small = k->groups - n % k->groups;
+    const unsigned most = (unsigned)strip_sixteens((int)k->small) * RCD_LANES;
+    k->ahead_step = (unsigned)(w * sizeof(float)) / (k->groups * (((unsigned)w + most - 1) / most));
+}
+
+/* All strips of a panel for one group of rows. */
+INLINE void group_strips(const struct block *k, size_t rows, struct strip *s)
+{
+    const size_t most = (size_t)strip_sixteens((int)rows) * RCD_LANES;
+    for (s->at = 0; s->at < s->w; s->at += most) {
+        strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->far, s);
+        s->ahead += s->k * k->ahead_step;
+    }
+}
+
+/* While a panel is multiplied the next one is brought near, a share of it by each tile; and the rows that the
+ * next tile starts from. */
+INLINE void block_rows(const struct block *k, const struct patch_work work, const void *what)
+{
+    const struct rcd_packed *b = k->b;
+    const size_t w = k->p.w, part = b->k >= LONG_K && k->groups > 1 ? PART_K : b->k;
+    struct strip s = {.w = w, .ahead_step = k->ahead_step};
+    do {
+        const bool first = s.k0 == 0, last = s.k0 + part >= b->k;
+        s.k = last ? b->k - s.k0 : part;
+        s.b = b->data + k->p.col * b->k + s.k0 * w;
+        s.ahead = (const char *)(s.b + s.k * w);
+        struct patch p = {.col = k->p.col, .w = w, .row = k->p.row};
+        for (unsigned g = 0; g < k->groups; g++, p.row += p.rows) {
+            const size_t at_row = p.row - k->p.row;
+            p.rows = g < k->n_small ? k->small : k->small + 1;
+            if (first)
+                work.start(what, &p, k->from + at_row, k->to + at_row);
+            if (last) {
+                struct patch next = {p.col, w, p.row + p.rows, p.rows};
+                if (g + 1 == k->groups) /* of the next panel, if the block is all rows */
+                    next = (struct patch){p.col + w, w, k->p.row, k->small};
+                if (next.col + w <= b->padded)
+                    work.touch(what, &next);
+            }
+            s.a = k->a + p.row;
+            s.from = first ? k->from + at_row : (const float *const *)k->to + at_row;
+            s.to = k->to + at_row;
+            group_strips(k, p.rows, &s);
+            if (last)
+                work.finish(what, &p, k->to + at_row);
+        }
+        s.k0 += s.k;
+    } while (s.k0 < b->k);
+}
+
+/* One row through n panels of width w side by side, from column col on. */
+INLINE void block_panels(const struct block *k, size_t n, const struct patch_work work,
+                         const void *what)
+{
+    struct patch p = k->p;
+    for (size_t i = 0; i < n; i++, p.col += p.w)
+        work.start(what, &p, k->from + i, k->to + i);
+    const struct strip s = {.k = k->b->k,
+                            .a = k->a,
+                            .b = k->b->data + k->p.col * k->b->k,
+                            .w = p.w,
+                            .from = k->from,
+                            .to = k->to,
+                            .apart = p.w * k->b->k};
+    strip_panels(n, p.w / RCD_LANES, &s);
+    p.col = k->p.col;
+    for (size_t i = 0; i < n; i++, p.col += p.w)
+        work.finish(what, &p, k->to + i);
+}
+
+/* Columns [begin, end) of b, whole panels. */
+INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n_rows,
+                  const float *const *a, const struct patch_work work, const void *what)
+{
+    float buf[BLOCK_ROWS][MAX_WIDTH]
+        __attribute__((aligned(64))); /* 17 KB: nothing calls deeper from here */
+    const float *from[BLOCK_ROWS];
+    float *to[BLOCK_ROWS];
+    const size_t bytes = b->k * b->padded * sizeof(float);
+    const size_t side_by_side = bytes > ONE_LEVEL_BYTES ? MAX_PANELS : 2;
+    struct block k = {.b = b, .a = a, .from = from, .to = to, .far = bytes > NEAR_BYTES};
+    for (size_t col = begin, w = 0; col < end; col += w) {
+        w = rcd__panel_width(b, col);
+        k.p.col = col;
+        k.p.row = 0;
+        size_t left = (end - col) / w, panels = left >= side_by_side ? side_by_side
+                                                : left >= 2          ? 2
+                                                                     : 1;
+        if (MAX_PANELS > 1 && n_rows == 1 && panels > 1) {
+            k.p.rows = 1;
+            k.p.w = w;
+            for (size_t i = 0; i < panels; i++)
+                to[i] = buf[i];
+            block_panels(&k, panels, work, what);
+            k.p.rows = 0; /* not split */
+            w *= panels;
+            continue;
+        }
+        for (; k.p.row < n_rows; k.p.row += k.p.rows) {
+            block_split(&k, n_rows - k.p.row < BLOCK_ROWS ? n_rows - k.p.row : BLOCK_ROWS, w);
+            for (size_t r = 0; r < k.p.rows; r++)
+                to[r] = buf[r];
+            block_rows(&k, work, what);
+        }
+    }
+}
+
+/* ---- products ---------------------------------------------------------------------------------- */
+
+static const float zeros[MAX_WIDTH];
+
+INLINE size_t gemm_keep(const struct rcd_gemm *g, const struct patch *p)
+{
+    return g->c_padded || p->col + p->w <= g->b->n ? p->w : g->b->n - p->col;
+}
+
+INLINE void gemm_start(const void *what, const struct patch *p, const float **from, float **to)
+{
+    const struct rcd_gemm *g = what;
+    const size_t keep = gemm_keep(g, p);
+    for (size_t r = 0; r < p->rows; r++) {
+        float *c = g->c[p->row + r] + p->col;
+        if (g->accumulate && keep < p->w) { /* nothing is read past the end of a row */
+            memset(to[r] + keep, 0, (p->w - keep) * sizeof(float));
+            memcpy(to[r], c, keep * sizeof(float));
+            from[r] = to[r];
+            continue;
+        }
+        from[r] = g->accumulate ? c : g->bias != NULL ? g->bias + p->col : zeros;
+        if (keep == p->w)
+            to[r] = c;
+    }
+}
+
+INLINE void gemm_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_gemm *g = what;
+    const size_t keep = gemm_keep(g, p);
+    for (size_t r = 0; keep < p->w && r < p->rows; r++)
+        memcpy(g->c[p->row + r] + p->col, tile[r], keep * sizeof(float));
+}
+
+INLINE void gemm_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_gemm *g = what;
+    for (size_t r = 0; r < p->rows; r++)
+        touch_floats_to_write(g->c[p->row + r] + p->col, p->w);
 }
 
 static void gemm(const struct rcd_gemm *g)
 {
-    const struct rcd_packed *b = g->b;
-    float buf[MAX_ROWS][MAX_WIDTH];
-    float *const tiles[MAX_ROWS] = {buf[0], buf[1], buf[2], buf[3], buf[4], buf[5]};
-    for (size_t col = 0; col < b->padded; col += b->width) {
-        size_t w = rcd__panel_width(b, col);
-        size_t keep = g->c_padded || col + w <= b->n ? w : b->n - col;
-        for (size_t row = 0; row < g->rows; row += MAX_ROWS) {
-            size_t rows = g->rows - row < MAX_ROWS ? g->rows - row : MAX_ROWS;
-            for (size_t r = 0; r < rows; r++) {
-                if (g->accumulate) {
-                    memset(buf[r] + keep, 0, (w - keep) * sizeof(float));
-                    memcpy(buf[r], g->c[row + r] + col, keep * sizeof(float));
-                } else if (g->bias != NULL) {
-                    memcpy(buf[r], g->bias + col, w * sizeof(float));
-                } else {
-                    memset(buf[r], 0, w * sizeof(float));
-                }
-            }
-            panel_rows(rows, b->k, g->a + row, b->data + col * b->k, w, tiles);
-            for (size_t r = 0; r < rows; r++)
-                memcpy(g->c[row + r] + col, buf[r], keep * sizeof(float));
-        }
-    }
+    const struct patch_work work = {gemm_touch, gemm_start, gemm_finish};
+    sweep(g->b, 0, g->b->padded, g->rows, g->a, work, g);
 }

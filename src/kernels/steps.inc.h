@@ -1,137 +1,210 @@
-/* steps.inc.h - one time step of LSTM, GRU and RNN (body.inc.h). A tile of gate pre-activations goes
- * from the product through its non-linearities while it is in the first-level cache. */
+/* steps.inc.h - one time step of LSTM, GRU and RNN (body.inc.h). A tile of gate pre-activations goes through its
+ * non-linearities (gates.inc.h) as soon as its chains are done, from the first-level cache. */
 
-/* Rows of a tile buffer, filled from the projection rows at `from`. */
-INLINE void fill_tiles(float (*buf)[MAX_WIDTH], size_t rows, const float *const *pre, size_t from,
-                       size_t w)
+/* What a step does from which unit to which. */
+INLINE size_t unit_end(size_t hidden, size_t unit_to)
 {
-    for (size_t r = 0; r < rows; r++)
-        memcpy(buf[r], pre[r] + from, w * sizeof(float));
+    return unit_to != 0 && unit_to < hidden ? unit_to : hidden;
 }
 
-#define TILE_POINTERS(buf)                                                                         \
-    {                                                                                              \
-        buf[0], buf[1], buf[2], buf[3], buf[4], buf[5]                                             \
+INLINE size_t padded_units(size_t units)
+{
+    return (units + RCD_LANES - 1) / RCD_LANES * RCD_LANES;
+}
+
+/* ---- LSTM ------------------------------------------------------------------------------------------ */
+
+INLINE void lstm_start(const void *what, const struct patch *p, const float **from, float **to)
+{
+    const struct rcd_lstm_step *s = what;
+    (void)to;
+    for (size_t r = 0; r < p->rows; r++)
+        from[r] = s->pre[p->row + r] + p->col;
+}
+
+/* In two passes over the rows: the first one's chains of dependent operations are long, and so those of several rows
+ * run side by side. */
+INLINE void lstm_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_lstm_step *s = what;
+    const size_t u0 = p->col / 4, n = s->hidden - u0;
+    for (size_t r = 0; r < p->rows; r++) {
+        float *g = tile[r];
+        for (size_t v = 0; v < RCD_LANES && v < n; v += VF_LANES) {
+            vf c = lstm_cell(v_load(g + v), v_load(g + 2 * RCD_LANES + v),
+                             v_load(g + 3 * RCD_LANES + v),
+                             v_loadn(s->c_in[p->row + r] + u0 + v, n - v));
+            v_storen(s->c_out[p->row + r] + u0 + v, c, n - v);
+            v_store(g + v, c);
+        }
     }
+    for (size_t r = 0; r < p->rows; r++) {
+        const float *g = tile[r];
+        for (size_t v = 0; v < RCD_LANES && v < n; v += VF_LANES)
+            v_storen(s->h_out[p->row + r] + u0 + v,
+                     gated_tanh(v_load(g + RCD_LANES + v), v_load(g + v)), n - v);
+    }
+}
+
+INLINE void lstm_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_lstm_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++) {
+        touch_floats(s->pre[r] + p->col, p->w);
+        touch_floats_to_write(s->c_in[r] + p->col / 4, RCD_LANES);
+        touch_floats_to_write(s->h_out[r] + p->col / 4, RCD_LANES);
+    }
+}
 
 static void lstm_step(const struct rcd_lstm_step *s)
 {
-    float buf[MAX_ROWS][MAX_WIDTH];
-    float *const tiles[MAX_ROWS] = TILE_POINTERS(buf);
-    for (size_t u0 = 0; u0 < s->hidden; u0 += RCD_LANES) {
-        const float *panel = s->r->data + u0 * 4 * s->r->k;
-        for (size_t row = 0; row < s->rows; row += MAX_ROWS) {
-            size_t rows = s->rows - row < MAX_ROWS ? s->rows - row : MAX_ROWS;
-            fill_tiles(buf, rows, s->pre + row, 4 * u0, MAX_WIDTH);
-            panel_rows(rows, s->r->k, s->h_in + row, panel, MAX_WIDTH, tiles);
-            for (size_t r = 0; r < rows; r++) {
-                for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-                    size_t left = s->hidden - u0 - v;
-                    vf i = v_sigmoid(v_load(buf[r] + v));
-                    vf o = v_sigmoid(v_load(buf[r] + RCD_LANES + v));
-                    vf f = v_sigmoid(v_load(buf[r] + 2 * RCD_LANES + v));
-                    vf g = v_tanh(v_load(buf[r] + 3 * RCD_LANES + v));
-                    vf c = v_fma(f, v_loadn(s->c_in[row + r] + u0 + v, left), i * g);
-                    v_storen(s->c_out[row + r] + u0 + v, c, left);
-                    v_storen(s->h_out[row + r] + u0 + v, o * v_tanh(c), left);
-                }
-            }
+    size_t end = padded_units(unit_end(s->hidden, s->unit_to));
+    sweep(s->r, 4 * s->unit_from, 4 * end, s->rows, s->h_in,
+          (struct patch_work){lstm_touch, lstm_start, lstm_finish}, s);
+}
+
+/* ---- GRU ------------------------------------------------------------------------------------------- */
+
+/* linear_before_reset: the three gates of a group are one panel; the candidate's chain starts from rb_h. */
+INLINE void gru_linear_start(const void *what, const struct patch *p, const float **from,
+                             float **to)
+{
+    const struct rcd_gru_step *s = what;
+    for (size_t r = 0; r < p->rows; r++) {
+        memcpy(to[r], s->pre[p->row + r] + p->col, 2 * RCD_LANES * sizeof(float));
+        memcpy(to[r] + 2 * RCD_LANES, s->rb_h + p->col / 3, RCD_LANES * sizeof(float));
+        from[r] = to[r];
+    }
+}
+
+INLINE void gru_linear_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_gru_step *s = what;
+    const size_t u0 = p->col / 3;
+    for (size_t r = 0; r < p->rows; r++) {
+        const float *g = tile[r], *pre_h = s->pre[p->row + r] + p->col + 2 * RCD_LANES;
+        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
+            vf n = gru_candidate(v_load(g + RCD_LANES + v), v_load(g + 2 * RCD_LANES + v),
+                                 v_load(pre_h + v));
+            vf h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
+            v_storen(s->h_out[p->row + r] + u0 + v, gru_mix(step_sigmoid(v_load(g + v)), h, n),
+                     s->hidden - u0 - v);
         }
     }
 }
 
-static void gru_blend(float *h_out, const float *h_in, vf z, vf n, size_t left)
+INLINE void gru_linear_touch(const void *what, const struct patch *p)
 {
-    v_storen(h_out, v_fma(z, v_loadn(h_in, left) - n, n), left);
-}
-
-/* linear_before_reset: the three gates of a group are one panel. */
-static void gru_step_linear(const struct rcd_gru_step *s)
-{
-    enum { WIDTH = 3 * RCD_LANES };
-    float buf[MAX_ROWS][MAX_WIDTH];
-    float *const tiles[MAX_ROWS] = TILE_POINTERS(buf);
-    for (size_t u0 = 0; u0 < s->hidden; u0 += RCD_LANES) {
-        const float *panel = s->r->data + u0 * 3 * s->r->k;
-        for (size_t row = 0; row < s->rows; row += MAX_ROWS) {
-            size_t rows = s->rows - row < MAX_ROWS ? s->rows - row : MAX_ROWS;
-            fill_tiles(buf, rows, s->pre + row, 3 * u0, 2 * RCD_LANES);
-            for (size_t r = 0; r < rows; r++)
-                memcpy(buf[r] + 2 * RCD_LANES, s->rb_h + u0, RCD_LANES * sizeof(float));
-            panel_rows(rows, s->r->k, s->h_in + row, panel, WIDTH, tiles);
-            for (size_t r = 0; r < rows; r++) {
-                const float *pre_h = s->pre[row + r] + 3 * u0 + 2 * RCD_LANES;
-                for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-                    vf z = v_sigmoid(v_load(buf[r] + v));
-                    vf reset = v_sigmoid(v_load(buf[r] + RCD_LANES + v));
-                    vf n =
-                        v_tanh(v_fma(reset, v_load(buf[r] + 2 * RCD_LANES + v), v_load(pre_h + v)));
-                    gru_blend(s->h_out[row + r] + u0 + v, s->h_in[row + r] + u0 + v, z, n,
-                              s->hidden - u0 - v);
-                }
-            }
-        }
+    const struct rcd_gru_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++) {
+        touch_floats(s->pre[r] + p->col, p->w);
+        touch_floats_to_write(s->h_out[r] + p->col / 3, RCD_LANES);
     }
 }
 
 /* The paper's form: r * h must be whole before the candidate's product. */
-static void gru_step_paper(const struct rcd_gru_step *s)
+INLINE void gru_gates_start(const void *what, const struct patch *p, const float **from, float **to)
 {
-    float buf[MAX_ROWS][MAX_WIDTH];
-    float *const tiles[MAX_ROWS] = TILE_POINTERS(buf);
-    for (size_t u0 = 0; u0 < s->hidden; u0 += RCD_LANES) {
-        for (size_t row = 0; row < s->rows; row += MAX_ROWS) {
-            size_t rows = s->rows - row < MAX_ROWS ? s->rows - row : MAX_ROWS;
-            fill_tiles(buf, rows, s->pre + row, 3 * u0, 2 * RCD_LANES);
-            panel_rows(rows, s->r->k, s->h_in + row, s->r->data + u0 * 2 * s->r->k, 2 * RCD_LANES,
-                       tiles);
-            for (size_t r = 0; r < rows; r++) {
-                for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-                    vf reset = v_sigmoid(v_load(buf[r] + RCD_LANES + v));
-                    vf h = v_loadn(s->h_in[row + r] + u0 + v, s->hidden - u0 - v);
-                    v_store(s->zs[row + r] + u0 + v, v_sigmoid(v_load(buf[r] + v)));
-                    v_store(s->rh[row + r] + u0 + v, reset * h);
-                }
-            }
+    const struct rcd_gru_step *s = what;
+    (void)to;
+    for (size_t r = 0; r < p->rows; r++)
+        from[r] = s->pre[p->row + r] + p->col / 2 * 3;
+}
+
+INLINE void gru_gates_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_gru_step *s = what;
+    const size_t u0 = p->col / 2;
+    for (size_t r = 0; r < p->rows; r++) {
+        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
+            vf reset = step_sigmoid(v_load(tile[r] + RCD_LANES + v));
+            vf h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
+            v_store(s->zs[p->row + r] + u0 + v, step_sigmoid(v_load(tile[r] + v)));
+            v_store(s->rh[p->row + r] + u0 + v, reset * h);
         }
     }
-    for (size_t u0 = 0; u0 < s->hidden; u0 += RCD_LANES) {
-        for (size_t row = 0; row < s->rows; row += MAX_ROWS) {
-            size_t rows = s->rows - row < MAX_ROWS ? s->rows - row : MAX_ROWS;
-            fill_tiles(buf, rows, s->pre + row, 3 * u0 + 2 * RCD_LANES, RCD_LANES);
-            panel_rows(rows, s->r_h->k, (const float *const *)s->rh + row,
-                       s->r_h->data + u0 * s->r_h->k, RCD_LANES, tiles);
-            for (size_t r = 0; r < rows; r++) {
-                for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES)
-                    gru_blend(s->h_out[row + r] + u0 + v, s->h_in[row + r] + u0 + v,
-                              v_load(s->zs[row + r] + u0 + v), v_tanh(v_load(buf[r] + v)),
-                              s->hidden - u0 - v);
-            }
+}
+
+INLINE void gru_gates_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_gru_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++)
+        touch_floats(s->pre[r] + p->col / 2 * 3, p->w);
+}
+
+INLINE void gru_candidate_start(const void *what, const struct patch *p, const float **from,
+                                float **to)
+{
+    const struct rcd_gru_step *s = what;
+    (void)to;
+    for (size_t r = 0; r < p->rows; r++)
+        from[r] = s->pre[p->row + r] + 3 * p->col + 2 * RCD_LANES;
+}
+
+INLINE void gru_candidate_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_gru_step *s = what;
+    const size_t u0 = p->col;
+    for (size_t r = 0; r < p->rows; r++) {
+        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
+            vf n = step_tanh(v_load(tile[r] + v)),
+               h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
+            v_storen(s->h_out[p->row + r] + u0 + v,
+                     gru_mix(v_load(s->zs[p->row + r] + u0 + v), h, n), s->hidden - u0 - v);
         }
+    }
+}
+
+INLINE void gru_candidate_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_gru_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++) {
+        touch_floats(s->pre[r] + 3 * p->col + 2 * RCD_LANES, RCD_LANES);
+        touch_floats_to_write(s->h_out[r] + p->col, RCD_LANES);
     }
 }
 
 static void gru_step(const struct rcd_gru_step *s)
 {
-    if (s->linear_before_reset)
-        gru_step_linear(s);
-    else
-        gru_step_paper(s);
+    size_t end = padded_units(unit_end(s->hidden, s->unit_to));
+    if (s->linear_before_reset) {
+        sweep(s->r, 3 * s->unit_from, 3 * end, s->rows, s->h_in,
+              (struct patch_work){gru_linear_touch, gru_linear_start, gru_linear_finish}, s);
+        return;
+    }
+    sweep(s->r, 0, s->r->padded, s->rows, s->h_in,
+          (struct patch_work){gru_gates_touch, gru_gates_start, gru_gates_finish}, s);
+    sweep(s->r_h, 0, s->r_h->padded, s->rows, (const float *const *)s->rh,
+          (struct patch_work){gru_candidate_touch, gru_candidate_start, gru_candidate_finish}, s);
+}
+
+/* ---- RNN ------------------------------------------------------------------------------------------- */
+
+INLINE void rnn_start(const void *what, const struct patch *p, const float **from, float **to)
+{
+    const struct rcd_rnn_step *s = what;
+    (void)to;
+    for (size_t r = 0; r < p->rows; r++)
+        from[r] = s->pre[p->row + r] + p->col;
+}
+
+INLINE void rnn_finish(const void *what, const struct patch *p, float *const *tile)
+{
+    const struct rcd_rnn_step *s = what;
+    const size_t keep = s->hidden - p->col < p->w ? s->hidden - p->col : p->w;
+    for (size_t r = 0; r < p->rows; r++)
+        unary(s->act, keep, tile[r], s->h_out[p->row + r] + p->col, s->alpha, s->beta);
+}
+
+INLINE void rnn_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_rnn_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++)
+        touch_floats(s->pre[r] + p->col, p->w);
 }
 
 static void rnn_step(const struct rcd_rnn_step *s)
 {
-    float buf[MAX_ROWS][MAX_WIDTH];
-    float *const tiles[MAX_ROWS] = TILE_POINTERS(buf);
-    for (size_t col = 0; col < s->r->padded; col += s->r->width) {
-        size_t w = rcd__panel_width(s->r, col);
-        size_t keep = s->hidden - col < w ? s->hidden - col : w;
-        for (size_t row = 0; row < s->rows; row += MAX_ROWS) {
-            size_t rows = s->rows - row < MAX_ROWS ? s->rows - row : MAX_ROWS;
-            fill_tiles(buf, rows, s->pre + row, col, w);
-            panel_rows(rows, s->r->k, s->h_in + row, s->r->data + col * s->r->k, w, tiles);
-            for (size_t r = 0; r < rows; r++)
-                unary(s->act, keep, buf[r], s->h_out[row + r] + col, s->alpha, s->beta);
-        }
-    }
+    sweep(s->r, 0, s->r->padded, s->rows, s->h_in,
+          (struct patch_work){rnn_touch, rnn_start, rnn_finish}, s);
 }

@@ -54,3 +54,27 @@ INLINE vf v_abs(vf x)
 {
     return (vf)((vi)x & 0x7fffffff);
 }
+
+/* a < b ? a : b, and so b where one is NaN. */
+#ifndef v_min
+INLINE vf v_min(vf a, vf b)
+{
+    return v_select(a < b, a, b);
+}
+
+INLINE vf v_max(vf a, vf b)
+{
+    return v_select(a > b, a, b);
+}
+#endif
+
+/* p * 2^n with one rounding; n a whole number in [-150, 128]. */
+#ifndef v_scale
+INLINE vf v_scale(vf p, vf n)
+{
+    vi i =
+        (vi)(n + 12582912.0f) - (vi)v_set1(12582912.0f); /* 1.5 * 2^23: the sum's last bits are n */
+    vi half = i >> 1;
+    return p * (vf)((half + 127) << 23) * (vf)((i - half + 127) << 23);
+}
+#endif

@@ -56,10 +56,10 @@ Test(functions, tanh_within_two_ulp)
     sweep(RCD_UN_TANH, 0.0f, 1e-3f, 2.0);
 }
 
-Test(functions, sigmoid_within_three_ulp)
+Test(functions, sigmoid_within_two_ulp)
 {
-    sweep(RCD_UN_SIGMOID, -100.0f, 100.0f, 3.0);
-    sweep(RCD_UN_SIGMOID, -2.0f, 2.0f, 3.0);
+    sweep(RCD_UN_SIGMOID, -100.0f, 100.0f, 2.0);
+    sweep(RCD_UN_SIGMOID, -2.0f, 2.0f, 2.0);
 }
 
 Test(functions, special_values)

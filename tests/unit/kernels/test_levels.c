@@ -146,7 +146,14 @@ static void run_step(const struct rcd_kernels *k, enum cell cell, const struct s
         zs[r] = rh[r] + s->padded;
     }
     if (cell == LSTM) {
-        struct rcd_lstm_step step = {rows, s->hidden, pre, h, ho, c, co, &s->r};
+        struct rcd_lstm_step step = {.rows = rows,
+                                     .hidden = s->hidden,
+                                     .pre = pre,
+                                     .h_in = h,
+                                     .h_out = ho,
+                                     .c_in = c,
+                                     .c_out = co,
+                                     .r = &s->r};
         k->lstm_step(&step);
     } else {
         struct rcd_gru_step step = {.rows = rows,
