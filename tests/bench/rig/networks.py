@@ -23,7 +23,8 @@ LSTM = Network("LSTM", 64, 256, 32)
 GRU = Network("GRU", 8, 64, 4)
 
 
-def onnx_model(net):
+def onnx_model(net, lengths=False):
+    """`lengths`: an input int32[batch], for padded sequences."""
     rng = np.random.default_rng(net.hidden)
 
     def weights(name, *shape):
@@ -38,14 +39,15 @@ def onnx_model(net):
                  weights("out_W", net.hidden, net.outputs), weights("out_B", net.outputs),
                  numpy_helper.from_array(np.array([1], np.int64), "direction_axis")]
     more = {"linear_before_reset": 1} if net.kind == "GRU" else {}
-    nodes = [helper.make_node(net.kind, ["x", "W", "R", "B", "", *net.states], ["all", *net.states.values()],
+    nodes = [helper.make_node(net.kind, ["x", "W", "R", "B", "lengths" if lengths else "", *net.states], ["all", *net.states.values()],
                               hidden_size=net.hidden, **more),
              helper.make_node("Squeeze", ["all", "direction_axis"], ["flat"]),
              helper.make_node("MatMul", ["flat", "out_W"], ["product"]),
              helper.make_node("Add", ["product", "out_B"], ["y"])]
     graph = helper.make_graph(
         nodes, net.kind.lower(),
-        [value("x", "time", "batch", net.inputs), *(value(s, 1, "batch", net.hidden) for s in net.states)],
+        [value("x", "time", "batch", net.inputs), *(value(s, 1, "batch", net.hidden) for s in net.states),
+         *([helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"])] if lengths else [])],
         [value("y", "time", "batch", net.outputs), *(value(s, 1, "batch", net.hidden) for s in net.states.values())],
         constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

@@ -57,6 +57,16 @@ class Process:
                 self.process.wait()
         self.log.close()
 
+    def call(self, method, path, body=None, headers=None):
+        """(status, body, headers) of a request to the port that a subclass knows."""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            c.request(method, path, body, headers or {})
+            answer = c.getresponse()
+            return answer.status, answer.read(), dict(answer.getheaders())
+        finally:
+            c.close()
+
     def memory(self, key="VmRSS"):
         """Bytes, from /proc/PID/status."""
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -72,7 +82,7 @@ class Recurd(Process):
     """The daemon over a repository, ready."""
 
     def __init__(self, name, models, *options, seconds=60):
-        port = _free_port()
+        port = free_port()
         super().__init__(name, [BUILD / "recurd", "--models", models, "--listen", f"127.0.0.1:{port}", *options],
                          stdout=subprocess.DEVNULL)
         self.port = port
@@ -88,15 +98,6 @@ class Recurd(Process):
             return self.call("GET", "/v2/health/ready")[0] == 200
         except OSError:
             return False
-
-    def call(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            c.request(method, path, body, headers or {})
-            answer = c.getresponse()
-            return answer.status, answer.read(), dict(answer.getheaders())
-        finally:
-            c.close()
 
 
 class Ceiling(Process):
@@ -150,7 +151,7 @@ def _used():
     return time.monotonic(), (user + nice + system + steal) / os.sysconf("SC_CLK_TCK"), we
 
 
-def _free_port():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,0 +1,105 @@
+"""peers_codec.py - 2 million float32 numbers as JSON. First the round trip over HTTP through a model that negates them, recurd
+and FastAPI with ONNX Runtime in turns; then parsing and printing alone in Python's libraries (parsing to a list and to an
+array; printing from an array). `./dev bench codec` has recurd's codec beside jansson. Medians. Writes
+build/bench/peers-codec.json."""
+
+import json
+import sys
+import time
+
+import peers_setup
+from peers_setup import networks, np, programs, workload
+
+COUNT, ROUNDS, SECONDS = 2_000_000, 5, 4
+
+
+def negate():
+    from onnx import TensorProto, helper
+
+    def value(name):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"])
+
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negate", [value("x")], [value("y")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", networks.OPSET)], ir_version=8)
+
+
+def numbers():
+    """float32, each with as few digits as tell it from its neighbours."""
+    x = np.random.default_rng(1).standard_normal(COUNT).astype(np.float32)
+    return x, "[" + ",".join(map(str, x)) + "]"
+
+
+def round_trips(text, rounds):
+    models = programs.folder("peers-codec-models")
+    (models / "negate" / "1").mkdir(parents=True)
+    path = models / "negate" / "1" / "model.onnx"
+    networks.onnx.save(negate(), str(path))
+    body = ('{"inputs":[{"name":"x","datatype":"FP32","shape":[%d],"data":%s}]}' % (COUNT, text)).encode()
+    head = ("POST /v2/models/negate/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n")
+    work = workload.write(programs.OUT / "peers-codec.load", workload.Class("all", 1, [(1, head.encode() + body)]))
+    servers, seen = [], {}
+    try:
+        recurd = programs.Recurd("peers-recurd", models, "--server-max-body", "256M")
+        recurd.name = "recurd"
+        web = peers_setup.python("web", *peers_setup.WEB)
+        servers = [recurd, *peers_setup.start([
+            lambda kind=kind: peers_setup.Peer(f"FastAPI and ONNX Runtime, {kind}",
+                                               [web, peers_setup.PEERS / "fastapi_echo.py", "PORT", path, kind])
+            for kind in ("json", "orjson")])]
+        for turn in range(rounds):
+            for server in servers:
+                programs.say(f"round trip, {server.name}, round {turn + 1} of {rounds}")
+                r = programs.load(server, work, "--connections", 1, "--seconds", SECONDS, "--warm", 0)
+                if set(r["statuses"]) != {"200"}:
+                    raise SystemExit(f"{server.name}: {r['statuses']}")
+                seen.setdefault(server.name, []).append(r["classes"]["all"]["p50_us"] / 1e3)
+    finally:
+        for server in servers:
+            server.stop()
+    return {name: programs.median(ms) for name, ms in seen.items()}
+
+
+def timed(f):
+    start = time.perf_counter()
+    f()
+    return (time.perf_counter() - start) * 1e9 / COUNT
+
+
+def libraries(x, text, rounds):
+    import orjson
+    import rapidjson
+
+    raw, as_list = text.encode(), x.tolist()
+    calls = {("parse to a list", "json"): lambda: json.loads(raw), ("parse to a list", "orjson"): lambda: orjson.loads(raw),
+             ("parse to a list", "RapidJSON"): lambda: rapidjson.loads(raw),
+             ("parse to a float32 array", "orjson"): lambda: np.array(orjson.loads(raw), np.float32),
+             ("print a float32 array", "orjson"): lambda: orjson.dumps(x, option=orjson.OPT_SERIALIZE_NUMPY),
+             ("print a list of doubles", "orjson"): lambda: orjson.dumps(as_list),
+             ("print a list of doubles", "json"): lambda: json.dumps(as_list),
+             ("print a list of doubles", "RapidJSON"): lambda: rapidjson.dumps(as_list)}
+    seen = {key: [] for key in calls}
+    for _ in range(rounds):
+        for key, call in calls.items():
+            seen[key].append(timed(call))
+    return {key: programs.median(values) for key, values in seen.items()}
+
+
+def main():
+    rounds = 1 if "--quick" in sys.argv else ROUNDS
+    x, text = numbers()
+    trips = round_trips(text, rounds)
+    print(f"{COUNT} float32 as JSON ({len(text) / 1e6:.0f} MB) there and back, medians of {rounds}")
+    print(f"{'ratio':>7} {'ms':>8}")
+    for name, ms in trips.items():
+        print(f"{ms / trips['recurd']:7.1f} {ms:8.0f}  {name}")
+    alone = libraries(x, text, rounds)
+    print(f"\n{'ns a number':>12}")
+    for (what, name), ns in alone.items():
+        print(f"{ns:12.1f}  {what}, {name}")
+    (programs.OUT / "peers-codec.json").write_text(json.dumps(
+        {"round_trip_ms": trips, "ns_a_number": {f"{what}, {name}": ns for (what, name), ns in alone.items()}}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
