@@ -4,11 +4,16 @@ array; printing from an array). `./dev bench codec` has recurd's codec beside ja
 build/bench/peers-codec.json."""
 
 import json
+import pathlib
 import sys
 import time
 
-import peers_setup
-from peers_setup import networks, np, programs, workload
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
+import networks  # noqa: E402
+import numpy as np  # noqa: E402
+import peer_servers  # noqa: E402
+import programs  # noqa: E402
+import workload  # noqa: E402
 
 COUNT, ROUNDS, SECONDS = 2_000_000, 5, 4
 
@@ -42,10 +47,10 @@ def round_trips(text, rounds):
     try:
         recurd = programs.Recurd("peers-recurd", models, "--server-max-body", "256M")
         recurd.name = "recurd"
-        web = peers_setup.python("web", *peers_setup.WEB)
-        servers = [recurd, *peers_setup.start([
-            lambda kind=kind: peers_setup.Peer(f"FastAPI and ONNX Runtime, {kind}",
-                                               [web, peers_setup.PEERS / "fastapi_echo.py", "PORT", path, kind])
+        web = peer_servers.python("web", *peer_servers.WEB)
+        servers = [recurd, *peer_servers.start([
+            lambda kind=kind: peer_servers.Peer(f"FastAPI and ONNX Runtime, {kind}",
+                                               [web, peer_servers.PEERS / "fastapi_echo.py", "PORT", path, kind])
             for kind in ("json", "orjson")])]
         for turn in range(rounds):
             for server in servers:

@@ -4,10 +4,15 @@ loop: Poisson arrivals at the same rates for recurd and for the servers that peo
 arrival. What a server does not answer within the limit is no goodput. Writes build/bench/peers-sequences.json and .png."""
 
 import json
+import pathlib
 import sys
 
-import peers_setup
-from peers_setup import networks, np, programs, workload
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
+import networks  # noqa: E402
+import numpy as np  # noqa: E402
+import peer_servers  # noqa: E402
+import programs  # noqa: E402
+import workload  # noqa: E402
 
 RATES = (50, 200, 400, 800, 1600, 3200)
 ROUNDS, SECONDS, WARM, DRAIN, POOL, WITHIN_MS = 5, 1.5, 0.3, 1, 256, 50
@@ -63,7 +68,7 @@ def main():
     try:
         recurd = programs.Recurd("peers-recurd", models)
         recurd.name = "recurd"
-        servers = [recurd, *peers_setup.start(peers_setup.own_servers(padded, 1))]
+        servers = [recurd, *peer_servers.start(peer_servers.own_servers(padded, 1))]
         for turn in range(rounds):
             for rate in rates:
                 programs.say(f"{rate} sequences/s, round {turn + 1} of {rounds}")

@@ -4,10 +4,15 @@ servers that install here, and libmicrohttpd that answers a constant. All take t
 Writes build/bench/peers-serving.json and .png. --quick: one round, 64 connections."""
 
 import json
+import pathlib
 import sys
 
-import peers_setup
-from peers_setup import networks, programs, workload
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
+import networks  # noqa: E402
+import numpy as np  # noqa: E402
+import peer_servers  # noqa: E402
+import programs  # noqa: E402
+import workload  # noqa: E402
 
 CONNECTIONS = (1, 8, 64, 256)
 ROUNDS, SECONDS, WARM = 5, 0.8, 0.3
@@ -45,7 +50,7 @@ def first_answer(server, binary):
         raise SystemExit(f"{server.name}: a step is answered with {status}: {answer[:200]}")
     size = int({k.lower(): v for k, v in got.items()}.get("inference-header-content-length", len(answer)))
     out = json.loads(answer[:size])["outputs"][0]
-    y = peers_setup.np.array(out["data"], "f4") if "data" in out else peers_setup.np.frombuffer(answer[size:], "f4")
+    y = np.array(out["data"], "f4") if "data" in out else np.frombuffer(answer[size:], "f4")
     keep = ("content-type", "inference-header-content-length", "x-request-id")
     return y.ravel(), len(answer), [f"{k}:{v}" for k, v in got.items() if k.lower() in keep]
 
@@ -78,7 +83,7 @@ def main():
     try:
         recurd = programs.Recurd("peers-recurd", models)
         recurd.name, recurd.binary, recurd.rename = "recurd", True, ()
-        servers = [recurd, *peers_setup.serving(models / "lstm" / "1" / "model.onnx")]
+        servers = [recurd, *peer_servers.serving(models / "lstm" / "1" / "model.onnx")]
         for form, binary in FORMS.items():
             run_form(form, binary, servers, connections, rounds, seen)
     finally:
@@ -96,7 +101,7 @@ def main():
                 print(f"{cell['recurd']['per_s'] / r['per_s']:8.2f} {r['per_s']:9.0f} {r['p50_us']:9.0f} {r['p99_us']:9.0f}"
                       f"  {name}")
     (programs.OUT / "peers-serving.json").write_text(json.dumps(table, indent=2) + "\n")
-    peers_setup.draw_bars(table, programs.OUT / "peers-serving.png")
+    peer_servers.draw_bars(table, programs.OUT / "peers-serving.png")
 
 
 if __name__ == "__main__":

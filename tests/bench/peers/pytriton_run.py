@@ -1,6 +1,6 @@
 """pytriton_run.py PORT MODEL.onnx THREADS - a peer: Triton Inference Server as the nvidia-pytriton wheel brings it, with a
 dynamic batcher in front of ONNX Runtime. Triton keeps sequence_id for itself, so the session has a parameter of another
-name (peers_setup.py sends it so)."""
+name (peers_serving.py sends it so)."""
 
 import sys
 

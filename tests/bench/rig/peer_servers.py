@@ -1,4 +1,4 @@
-"""peers_setup.py - the peers as processes: what they need is installed into environments of their own (build/peers), what
+"""peer_servers.py - the peers as processes: what they need is installed into environments of their own (build/peers), what
 cannot be had on this machine is left out, and said."""
 
 import os
@@ -7,13 +7,9 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
-import networks  # noqa: E402,F401
-import numpy as np  # noqa: E402,F401
-import programs  # noqa: E402
-import workload  # noqa: E402,F401
+import programs
 
-PEERS = pathlib.Path(__file__).resolve().parent / "peers"
+PEERS = pathlib.Path(__file__).resolve().parent.parent / "peers"
 HOME = programs.ROOT / "build" / "peers"
 INSTALL_S = 900
 
