@@ -100,7 +100,7 @@ def serving(model, threads=1):
         *own_servers(model, threads),
         lambda: Peer("fastify and onnxruntime-node, micro-batching",
                      ["node", PEERS / "fastify_ort.js", "PORT", model, threads],
-                     env={**os.environ, "NODE_PATH": str(node_modules("fastify", "onnxruntime-node"))}),
+                     env={**os.environ, "NODE_PATH": str(node_modules("fastify@4", "onnxruntime-node"))}),
         lambda: Peer("MLServer", [python("mlserver", "mlserver", "onnxruntime", "numpy", "orjson"), PEERS / "mlserver_run.py",
                                   "PORT", model, threads], binary=False),
         lambda: Peer("BentoML", [python("bentoml", "bentoml", "onnxruntime", "numpy", "orjson"), PEERS / "bentoml_run.py",
