@@ -2,11 +2,12 @@
  *
  * What a registered graph is to the engine. A model whose inputs all come from the graph is then a
  * look-up; a model that takes more (pairs of nodes, features of this moment, a session's state) runs
- * only the nodes that see what is new. */
+ * only the nodes that see what is new. A live binding also keeps what it needs to follow changes of
+ * its inputs: only the rows that can have changed are computed anew. */
 #pragma once
 #include "recurd/engine.h"
 
-/** Immutable, reference-counted; its memory is its own. Keeps a reference to its plan. */
+/** Immutable for its holders, reference-counted; its memory is its own. Keeps a reference to its plan. */
 typedef struct rcd_bound rcd_bound;
 
 /** Run all that depends on the given inputs alone.
@@ -18,28 +19,57 @@ RCD_MUST_CHECK rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct r
                                         const volatile bool *cancel, rcd_bound **ret,
                                         struct rcd_error *err);
 
-/** How an input differs from the one that an older binding saw. Entries are nodes or edges: they lie
- * along axis 1 of an i64[2][edges], else along axis 0. First the removed entries go, then the added
- * ones come at the end. All zero: the same tensor. */
+/** Where an input's entries (nodes, edges) lie. Inputs of one group have the same entries and change
+ * together. */
+struct rcd_bound_entries {
+    int group; /* -1: the input is one whole */
+    int axis;  /* along which the entries lie: 1 of an i64[2][edges] */
+};
+/** The same, and keep what rcd_bound_update needs, where the model can be followed at all and that takes
+ * at most max_bytes. */
+RCD_MUST_CHECK rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
+                                             const struct rcd_bound_entries *entries,
+                                             size_t max_bytes, const volatile bool *cancel,
+                                             rcd_bound **ret, struct rcd_error *err);
+/** NULL: it is live. Else why it is not. [static text] */
+const char *rcd_bound_not_live(const rcd_bound *b);
+
+/** How an input differs from the one that the older binding saw. First the removed entries go, then
+ * the added ones come at the end. All zero: the same tensor. */
 struct rcd_input_delta {
     bool other; /* anything may differ; the rest means nothing */
     size_t n_removed;
     const int64_t *removed; /* positions in the old tensor, ascending */
     size_t n_added;
+    const void *added; /* their values, packed as a tensor of n_added entries */
     size_t n_changed;
     const int64_t *changed; /* positions in the new tensor with other values, ascending; not the
                                added ones */
+    const void *values;     /* theirs, packed as a tensor of n_changed entries */
 };
 
-/** What rcd_bound_new would make of the same inputs, to the last bit, from an older binding of the
- * same inputs: only what can have changed is computed, unless all anew is cheaper.
+/** What rcd_bound_new would make of the changed inputs, to the last bit, computing only rows that can
+ * have changed. Takes over the caller's reference to `old`, whatever happens: when it is the only
+ * one, memory is changed in place.
+ * @param in      one per plan input: shapes of the new ones; data is not looked at
  * @param deltas  one per plan input; those of open inputs mean nothing
- * Errors and threading: as rcd_bound_new. */
-RCD_MUST_CHECK rcd_status rcd_bound_update(rcd_exec *x, const rcd_bound *old,
-                                           const struct rcd_tensor *in,
+ * RCD_OK with *ret NULL: all anew is cheaper, or the binding is not live; err->text says why.
+ * Errors and threading: as rcd_bound_new. One update of a binding at a time. */
+RCD_MUST_CHECK rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor *in,
                                            const struct rcd_input_delta *deltas,
                                            const volatile bool *cancel, rcd_bound **ret,
                                            struct rcd_error *err);
+/** After an update: which rows (along axis 0) of output o have other bits than before or are new,
+ * ascending. False: not known (not made by an update, or not rows): any may have. */
+bool rcd_bound_changed(const rcd_bound *b, size_t o, const int32_t **ret_rows, size_t *ret_n);
+/** What the update computed anew: rows of operators that go row by row, edges added up, and rows of each
+ * sparse product in the order of the plan. */
+enum { RCD_BOUND_PRODUCTS = 16 };
+struct rcd_bound_effort {
+    size_t rows, edges, n_products; /* all of them; products[] has the first ones */
+    size_t products[RCD_BOUND_PRODUCTS];
+};
+struct rcd_bound_effort rcd_bound_effort_of(const rcd_bound *b);
 
 rcd_bound *rcd_bound_ref(rcd_bound *b);   /* Threading: any thread */
 rcd_bound *rcd_bound_unref(rcd_bound *b); /* NULL is fine; returns NULL. Threading: any thread */

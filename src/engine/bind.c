@@ -4,7 +4,7 @@
  * A later run finds the kept values in its slots, borrowed, and passes over the nodes that are done
  * (run.c). So nothing else in the engine knows of bindings, and a batch may mix requests with
  * different ones. */
-#include "bind_int.h"
+#include "incremental.h"
 
 #include <string.h>
 
@@ -95,7 +95,8 @@ static void mark(const struct marks *m, bool *done)
 static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
 {
     size_t bytes = sizeof(rcd_bound) + (p->n_inputs + p->n_slots) * sizeof(struct rcd_tensor) +
-                   p->main.n_nodes;
+                   p->n_slots * sizeof(void *) + p->n_outputs * sizeof(struct rcd__changed) +
+                   p->main.n_nodes + p->n_slots;
     rcd_bound *b = rcd_calloc(1, bytes);
     if (b == NULL)
         return NULL;
@@ -104,7 +105,11 @@ static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
     b->bytes = bytes;
     b->in = (struct rcd_tensor *)(void *)(b + 1);
     b->values = b->in + p->n_inputs;
-    b->done = (bool *)(void *)(b->values + p->n_slots);
+    b->stores = (struct rcd__rowstore **)(void *)(b->values + p->n_slots);
+    b->changed = (struct rcd__changed *)(void *)(b->stores + p->n_slots);
+    b->done = (bool *)(void *)(b->changed + p->n_outputs);
+    b->keep = b->done + p->main.n_nodes;
+    b->not_live = "made without what updates need";
     for (size_t i = 0; i < p->n_inputs; i++) {
         b->in[i] = in[i];
         b->in[i].block = NULL;
@@ -114,7 +119,7 @@ static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
 }
 
 /* The kept values move from the worker's blocks into one piece of memory of the binding's own. */
-static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
+static rcd_status copy_values(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
                               struct rcd_error *err)
 {
     size_t total = 0;
@@ -143,8 +148,43 @@ static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, cons
     return RCD_OK;
 }
 
-rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
-                         const volatile bool *cancel, rcd_bound **ret, struct rcd_error *err)
+static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
+                              struct rcd_error *err)
+{
+    if (b->live == NULL)
+        return copy_values(b, slots, keep, err);
+    rcd_status st = rcd__bound_publish(b, b->live, err);
+    if (b->live != NULL || st != RCD_OK)
+        return st;
+    return copy_values(b, slots, keep, err); /* the model cannot be followed */
+}
+
+rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, rcd_bound **ret,
+                            struct rcd_error *err)
+{
+    const struct rcd_infer seen = {.in = in};
+    rcd_status named = rcd__check_names(p, &seen, err);
+    if (named != RCD_OK)
+        return named;
+    rcd_bound *b = bound_new(p, in);
+    struct marks m = {.p = p, .fixed = rcd_calloc(p->n_values, sizeof *m.fixed)};
+    if (b == NULL || m.fixed == NULL) {
+        rcd_free(m.fixed);
+        rcd_bound_unref(b);
+        return rcd_fail(err, RCD_ENOMEM, "no memory to fix inputs of a plan of %zu values",
+                        p->n_values);
+    }
+    m.keep = b->keep;
+    for (size_t i = 0; i < p->n_inputs; i++)
+        m.fixed[p->main.inputs[i]] = in[i].dtype != RCD_NONE;
+    mark(&m, b->done);
+    rcd_free(m.fixed);
+    *ret = b;
+    return RCD_OK;
+}
+
+static rcd_status check_inputs(const rcd_plan *p, const struct rcd_tensor *in,
+                               struct rcd_error *err)
 {
     for (size_t i = 0; i < p->n_inputs; i++) {
         rcd_status st =
@@ -155,43 +195,52 @@ rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
             return rcd_fail(err, RCD_EUNSUPPORTED, "input '%s': a BYTES input cannot be fixed",
                             p->inputs[i].name);
     }
-    const struct rcd_infer seen = {.in = in};
-    rcd_status named = rcd__check_names(p, &seen, err);
-    if (named != RCD_OK)
-        return named;
-    rcd_bound *b = bound_new(p, in);
-    struct marks m = {.p = p,
-                      .fixed = rcd_calloc(p->n_values, sizeof *m.fixed),
-                      .keep = rcd_calloc(p->n_slots, sizeof *m.keep)};
-    rcd_status st = RCD_ENOMEM;
-    if (b == NULL || m.fixed == NULL || m.keep == NULL) {
-        rcd_fail(err, RCD_ENOMEM, "no memory to fix inputs of a plan of %zu values", p->n_values);
-    } else {
-        for (size_t i = 0; i < p->n_inputs; i++)
-            m.fixed[p->main.inputs[i]] = in[i].dtype != RCD_NONE;
-        mark(&m, b->done);
-        struct rcd_infer req = {.in = in, .err = {.code = RCD_OK}};
-        struct rcd__making making = {
-            .done = b->done, .keep = m.keep, .bound = b, .take = take_values};
-        st = rcd__exec_bind(x, p, &req, &making, cancel);
-        if (st != RCD_OK)
-            *err = req.err;
-    }
-    rcd_free(m.fixed);
-    rcd_free(m.keep);
-    if (st == RCD_OK)
+    return RCD_OK;
+}
+
+static rcd_status make(rcd_exec *x, rcd_bound *b, const struct rcd_tensor *in,
+                       const volatile bool *cancel, rcd_bound **ret, struct rcd_error *err)
+{
+    struct rcd_infer req = {.in = in, .err = {.code = RCD_OK}};
+    struct rcd__making making = {
+        .done = b->done, .keep = b->keep, .bound = b, .take = take_values, .live = b->live};
+    rcd_status st = rcd__exec_bind(x, b->plan, &req, &making, cancel);
+    if (st == RCD_OK) {
         *ret = b;
-    else
-        rcd_bound_unref(b);
+        return RCD_OK;
+    }
+    *err = req.err;
+    rcd_bound_unref(b);
     return st;
 }
 
-rcd_status rcd_bound_update(rcd_exec *x, const rcd_bound *old, const struct rcd_tensor *in,
-                            const struct rcd_input_delta *deltas, const volatile bool *cancel,
-                            rcd_bound **ret, struct rcd_error *err)
+rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
+                         const volatile bool *cancel, rcd_bound **ret, struct rcd_error *err)
 {
-    (void)deltas;
-    return rcd_bound_new(x, old->plan, in, cancel, ret, err);
+    rcd_bound *b = NULL;
+    rcd_status st = check_inputs(p, in, err);
+    if (st == RCD_OK)
+        st = rcd__bound_begin(p, in, &b, err);
+    return st == RCD_OK ? make(x, b, in, cancel, ret, err) : st;
+}
+
+rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
+                              const struct rcd_bound_entries *entries, size_t max_bytes,
+                              const volatile bool *cancel, rcd_bound **ret, struct rcd_error *err)
+{
+    rcd_status st = check_inputs(p, in, err);
+    for (int keep_all = 0; st == RCD_OK && keep_all < 2; keep_all++) {
+        rcd_bound *b = NULL;
+        st = rcd__bound_begin(p, in, &b, err);
+        if (st != RCD_OK)
+            break;
+        b->live = rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0);
+        st = make(x, b, in, cancel, ret, err);
+        if (st != RCD_OK || !(*ret)->wants_all || keep_all)
+            break;
+        *ret = rcd_bound_unref(*ret);
+    }
+    return st;
 }
 
 /* ---- use ----------------------------------------------------------------------------------- */
@@ -206,6 +255,7 @@ rcd_bound *rcd_bound_unref(rcd_bound *b)
 {
     /* acq_rel: the last holder must see all others' use before it frees */
     if (b != NULL && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        rcd__bound_drop_live(b);
         rcd_plan_unref(b->plan);
         rcd_free(b->data);
         rcd_free(b);

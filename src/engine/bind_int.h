@@ -3,14 +3,28 @@
 #include "engine_int.h"
 #include "recurd/engine_bind.h"
 
+struct rcd__live;
+struct rcd__rowstore;
+
 struct rcd_bound {
     unsigned refs; /* atomic */
     rcd_plan *plan;
     size_t bytes;
-    struct rcd_tensor *in;     /* per input: shape of a fixed one (no data), RCD_NONE: open */
-    struct rcd_tensor *values; /* per slot: kept value, RCD_NONE: none */
-    bool *done;                /* per node of the main body */
-    void *data;                /* of the values */
+    struct rcd_tensor *in;         /* per input: shape of a fixed one (no data), RCD_NONE: open */
+    struct rcd_tensor *values;     /* per slot: kept value, RCD_NONE: none */
+    bool *done;                    /* per node of the main body */
+    bool *keep;                    /* per slot */
+    void *data;                    /* of the values; NULL: they have stores */
+    struct rcd__rowstore **stores; /* per slot; references */
+    struct rcd__live *live;        /* what updates need; moves to the next binding */
+    const char *not_live;
+    bool wants_all; /* it would be live if every value were kept */
+    struct rcd__changed {
+        bool known;
+        size_t n;
+        int32_t *rows;
+    } * changed; /* per output, after an update */
+    struct rcd_bound_effort effort;
 };
 
 /** While a binding is made: the run does the nodes that are to be done, and hands over. */
@@ -20,7 +34,18 @@ struct rcd__making {
     rcd_bound *bound;
     rcd_status (*take)(rcd_bound *b, const struct rcd_tensor *slots, const bool *keep,
                        struct rcd_error *err);
+    struct rcd__live *live; /* is told of every node that has run; may be NULL */
 };
+
+/** A new binding without values, and what of the plan it does and keeps (bind.c). */
+RCD_MUST_CHECK rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in,
+                                           rcd_bound **ret, struct rcd_error *err);
+/** The values that a live binding gives out (bind_live.c); RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l,
+                                             struct rcd_error *err);
+void rcd__bound_drop_live(rcd_bound *b);
+/** Node i has run (incremental.c). */
+void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i);
 
 /** Run for one request the nodes that `making` names (run.c). The error is in req->err, too. */
 RCD_MUST_CHECK rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,

@@ -175,6 +175,9 @@ static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
         }
     }
     run->x->scratch.used = mark;
+    if (run->making != NULL && run->making->live != NULL && node >= run->plan->main.nodes &&
+        node < run->plan->main.nodes + run->plan->main.n_nodes && run->n_failed == 0)
+        rcd__live_ran(run->making->live, run, (size_t)(node - run->plan->main.nodes));
     for (size_t d = 0; d < node->n_drop; d++) {
         if (run->making != NULL && run->making->keep[node->drop[d]])
             continue;

@@ -1,0 +1,230 @@
+/* incremental_index.c - which entries hold which index: the sorted edges of Csr in a form that a change of
+ * one edge alters in the time of one row. */
+#include "incremental.h"
+
+#include <string.h>
+
+static int64_t index_at(const struct rcd_tensor *t, size_t i)
+{
+    return t->dtype == RCD_I64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
+}
+
+static uint32_t room(uint32_t len)
+{
+    return len + len / 8 + 2;
+}
+
+void rcd__inv_free(struct rcd__inv *v)
+{
+    if (v == NULL)
+        return;
+    rcd_free(v->row);
+    rcd_free(v->pool);
+    rcd_free(v->target);
+    rcd_free(v);
+}
+
+static bool count(struct rcd__live *l, struct rcd__inv *v, const struct rcd_tensor *index)
+{
+    const struct rcd__dom *d = v->dom;
+    size_t slot = 0;
+    for (size_t p = 0; p < index->n; p++, slot++) {
+        while (!rcd__dom_has(d, slot))
+            slot++;
+        int64_t r = index_at(index, p);
+        if (r < 0 || r >= (int64_t)v->over->n) {
+            l->why = "indices that count from the end";
+            return false;
+        }
+        v->target[slot] = (int32_t)r;
+        v->row[r].len++;
+    }
+    return true;
+}
+
+struct rcd__inv *rcd__inv_new(struct rcd__live *l, struct rcd__dom *dom, struct rcd__dom *over,
+                              const struct rcd_tensor *index)
+{
+    if ((index->dtype != RCD_I64 && index->dtype != RCD_I32) || index->n != dom->n) {
+        l->why = "indices that are not one for each entry";
+        return NULL;
+    }
+    struct rcd__inv *v = rcd_calloc(1, sizeof *v);
+    if (v != NULL) {
+        v->dom = dom;
+        v->over = over;
+        v->n_rows = over->cap;
+        v->row = rcd_calloc(over->cap + 1, sizeof *v->row);
+        v->target = rcd_alloc((dom->cap + 1) * sizeof *v->target);
+    }
+    if (v == NULL || v->row == NULL || v->target == NULL) {
+        rcd__inv_free(v);
+        l->why = "no memory";
+        return NULL;
+    }
+    memset(v->target, 0xff, (dom->cap + 1) * sizeof *v->target);
+    if (!count(l, v, index)) {
+        rcd__inv_free(v);
+        return NULL;
+    }
+    size_t at = 0;
+    for (size_t r = 0; r < v->n_rows; r++) {
+        v->row[r].begin = (uint32_t)at;
+        v->row[r].cap = room(v->row[r].len);
+        at += v->row[r].cap;
+        v->row[r].len = 0;
+    }
+    v->cap = at + at / 16 + 64;
+    v->used = at;
+    v->pool = at < UINT32_MAX / 2 ? rcd_alloc(v->cap * sizeof *v->pool) : NULL;
+    if (v->pool == NULL) {
+        rcd__inv_free(v);
+        l->why = "no memory";
+        return NULL;
+    }
+    for (size_t s = 0; s < dom->high; s++) {
+        if (v->target[s] < 0)
+            continue;
+        struct rcd__inv_row *r = &v->row[v->target[s]];
+        v->pool[r->begin + r->len++] = (struct rcd__pair){(int32_t)s, -1};
+        v->n_live++;
+    }
+    v->bytes = (over->cap + 1) * sizeof *v->row + (dom->cap + 1) * sizeof *v->target +
+               v->cap * sizeof *v->pool;
+    l->bytes += v->bytes;
+    over->indexed = true;
+    return v;
+}
+
+/* Where the slot is in its row's list, or belongs. */
+static size_t seek(const struct rcd__inv *v, const struct rcd__inv_row *r, int32_t slot)
+{
+    size_t lo = r->begin, hi = (size_t)r->begin + r->len;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (v->pool[mid].slot < slot)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool touch(struct rcd__turn *t, struct rcd__inv *v, struct rcd__list *rows, int32_t row)
+{
+    bool ok = rcd__list_add(t, rows, row);
+    v->touched = rows->at;
+    v->n_touched = rows->n;
+    return ok;
+}
+
+static void take_out(struct rcd__inv *v, int32_t slot)
+{
+    struct rcd__inv_row *r = &v->row[v->target[slot]];
+    size_t at = seek(v, r, slot);
+    RCD_ASSERT(at < (size_t)r->begin + r->len && v->pool[at].slot == slot);
+    r->len--;
+    memmove(v->pool + at, v->pool + at + 1, (r->begin + r->len - at) * sizeof *v->pool);
+    v->target[slot] = -1;
+    v->n_live--;
+}
+
+/* A list that is full moves to the end of the pool. */
+static bool grow(struct rcd__turn *t, struct rcd__inv *v, struct rcd__inv_row *r)
+{
+    const uint32_t cap = 2 * r->cap;
+    if (v->used + cap > v->cap) {
+        const size_t more = v->used + cap + v->used / 8;
+        struct rcd__pair *pool =
+            more < UINT32_MAX / 2 ? rcd_realloc(v->pool, more * sizeof *pool) : NULL;
+        if (pool == NULL) {
+            t->why = "no memory";
+            return false;
+        }
+        t->live->bytes += (more - v->cap) * sizeof *pool;
+        v->pool = pool;
+        v->cap = more;
+    }
+    memcpy(v->pool + v->used, v->pool + r->begin, r->len * sizeof *v->pool);
+    r->begin = (uint32_t)v->used;
+    r->cap = cap;
+    v->used += cap;
+    return true;
+}
+
+static bool put_in(struct rcd__turn *t, struct rcd__inv *v, int32_t slot, int32_t row)
+{
+    struct rcd__inv_row *r = &v->row[row];
+    if (r->len == r->cap && !grow(t, v, r))
+        return false;
+    size_t at = seek(v, r, slot);
+    memmove(v->pool + at + 1, v->pool + at, (r->begin + r->len - at) * sizeof *v->pool);
+    v->pool[at] = (struct rcd__pair){slot, -1};
+    r->len++;
+    v->target[slot] = row;
+    v->n_live++;
+    return true;
+}
+
+void rcd__inv_turn(struct rcd__turn *t, const struct rcd__ival *value)
+{
+    struct rcd__inv *v = value->inv;
+    struct rcd__list rows = {.n = 0}, moved = {.n = 0};
+    for (size_t i = 0; i < v->dom->n_removed; i++) {
+        int32_t slot = v->dom->removed[i];
+        if (v->target[slot] < 0)
+            continue;
+        if (!touch(t, v, &rows, v->target[slot]))
+            return;
+        take_out(v, slot);
+    }
+    struct rcd_tensor new;
+    if (value->dirty == NULL || !rcd__take(t, value, value->dirty, &new))
+        return;
+    for (size_t i = 0; i < value->dirty->n; i++) {
+        const int32_t slot = value->dirty->at[i];
+        const int64_t row = index_at(&new, i);
+        if (row < 0 || row >= (int64_t)v->over->n) {
+            t->why = "an index out of range"; /* the full run says which */
+            return;
+        }
+        if (v->target[slot] == row)
+            continue;
+        if (v->target[slot] >= 0) {
+            if (!touch(t, v, &rows, v->target[slot]))
+                return;
+            take_out(v, slot);
+        }
+        if (!put_in(t, v, slot, (int32_t)row) || !touch(t, v, &rows, (int32_t)row) ||
+            !rcd__list_add(t, &moved, slot))
+            return;
+    }
+    v->moved = moved.at;
+    v->n_moved = moved.n;
+}
+
+static void set_col(const struct rcd__inv *v, int32_t slot)
+{
+    if (v->target[slot] < 0)
+        return;
+    const struct rcd__inv_row *r = &v->row[v->target[slot]];
+    v->pool[seek(v, r, slot)].col = v->cols->target[slot];
+}
+
+void rcd__inv_mirror(struct rcd__inv *v, const struct rcd__inv *cols)
+{
+    v->cols = cols;
+    for (size_t r = 0; r < v->n_rows; r++) {
+        struct rcd__pair *p = v->pool + v->row[r].begin;
+        for (size_t i = 0; i < v->row[r].len; i++)
+            p[i].col = cols->target[p[i].slot];
+    }
+}
+
+void rcd__inv_mirror_turn(const struct rcd__inv *v)
+{
+    for (size_t i = 0; i < v->n_moved; i++)
+        set_col(v, v->moved[i]);
+    for (size_t i = 0; i < v->cols->n_moved; i++)
+        set_col(v, v->cols->moved[i]);
+}
