@@ -132,12 +132,15 @@ RCD_MUST_CHECK rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_se
 void **rcd_session_user(rcd_sessions *s, uint32_t use);
 /** The request is over. Returns what is in the user's place if it was the last one, else NULL. */
 void *rcd_session_leave(rcd_sessions *s, uint32_t use);
+/** Calls on its sessions may have to wait for a disk. */
+bool rcd_sessions_slow(const rcd_sessions *s);
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id);
 
 /** A commit on its way to the disk: the request's memory, the store's business. */
 struct rcd_session_wait {
     struct rcd_session_wait *next;
-    struct rcd_session_turn *turn;
+    struct rcd_session_turn *turn; /* NULL: of a call, which sleeps until `done` */
+    bool done;
     struct rcd_session_ref ref;
     uint32_t row;
     size_t from, len;
@@ -194,6 +197,10 @@ struct rcd_snapshot_info {
     char name[RCD_SNAPSHOT_NAME_MAX + 1];
     uint64_t steps;
 };
+
+/* Calls that change something return when the change is on disk, with durability `commit`: not for the
+ * loop of a store that is rcd_sessions_slow. When it cannot be written, what was before is there again,
+ * unless a request went on with the change meanwhile. */
 
 /** RCD_ENOTFOUND, RCD_EGONE with the reason when it ended lately. (All calls below.) */
 RCD_MUST_CHECK rcd_status rcd_session_describe(rcd_sessions *s, const struct rcd_session_id *id,

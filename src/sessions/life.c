@@ -282,7 +282,8 @@ static void sweep_disk(rcd_sessions *s, uint64_t now)
         s->sweeping = rcd__disk_next(s, s->sweeping ? &s->sweep : NULL, text, &id, &about);
         if (!s->sweeping)
             return;
-        if (now >= about.last_ms + s->opts.idle_ms && rcd__table_find(s, &id) == RCD__NONE)
+        if (now >= about.last_ms + s->opts.idle_ms && rcd__table_find(s, &id) == RCD__NONE &&
+            !rcd__is_removed(s, &id))
             rcd__spilled_expired(s, &id);
         s->sweep = id;
         if (id.text != NULL) {

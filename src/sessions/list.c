@@ -40,8 +40,8 @@ static bool next_on_disk(rcd_sessions *s, struct rcd_session_cursor *c, size_t *
             return false;
         note(c, &id);
         after = &c->id;
-        if (rcd__table_find(s, &id) != RCD__NONE)
-            continue; /* in memory, too */
+        if (rcd__table_find(s, &id) != RCD__NONE || rcd__is_removed(s, &id))
+            continue; /* in memory, too; or about to go */
         *ret = (struct rcd_session_info){.id = id,
                                          .spilled = true,
                                          .last_ms = about.last_ms,

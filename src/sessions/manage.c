@@ -52,6 +52,32 @@ void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
     rcd__row_unref(s, old);
 }
 
+/* ---- what a call changed, on disk or undone --------------------------------------------------- */
+
+/* A session that this call made. */
+static rcd_status keep_made(rcd_sessions *s, uint32_t at, struct rcd_error *err)
+{
+    uint32_t generation = rcd__record_at(s, at)->generation;
+    rcd_status st = rcd__keep_now(s, at, err);
+    if (st != RCD_OK && rcd__record_at(s, at)->generation == generation)
+        rcd__session_remove(s, at, RCD_SESSION_ENDED, "not on disk");
+    return st;
+}
+
+rcd_status rcd__put_row(rcd_sessions *s, uint32_t at, uint32_t row, struct rcd_error *err)
+{
+    struct rcd__record *r = rcd__record_at(s, at);
+    uint32_t generation = r->generation, old = r->row;
+    rcd__row_ref(s, old);
+    rcd__publish(s, r, row);
+    rcd_status st = rcd__keep_now(s, at, err);
+    if (st != RCD_OK && r->generation == generation && r->row == row && !r->busy)
+        rcd__publish(s, r, old);
+    else
+        rcd__row_unref(s, old);
+    return st;
+}
+
 /* ---- describing ------------------------------------------------------------------------------ */
 
 void rcd__describe(const rcd_sessions *s, const struct rcd__record *r, struct rcd_session_info *ret)
@@ -114,8 +140,8 @@ rcd_status rcd_session_create(rcd_sessions *s, const struct rcd_session_id *id,
     } else {
         rcd__row_unref(s, row);
     }
-    if (st == RCD_OK && (st = rcd__keep_now(s, at, err)) != RCD_OK)
-        rcd__session_remove(s, at, RCD_SESSION_ENDED, "not on disk");
+    if (st == RCD_OK)
+        st = keep_made(s, at, err);
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -165,14 +191,13 @@ rcd_status rcd_session_set(rcd_sessions *s, const struct rcd_session_id *id,
     pthread_mutex_lock(&s->lock);
     rcd_status st = find_idle(s, id, &at, err);
     if (st == RCD_OK) {
-        struct rcd__record *r = rcd__record_at(s, at);
+        const struct rcd__record *r = rcd__record_at(s, at);
         const struct rcd__row *old = r->row != RCD__NONE ? rcd__row_at(s, r->row) : NULL;
         st = rcd__row_of(s, old != NULL ? old->state : NULL, states, old != NULL ? old->steps : 0,
                          &row, err);
         if (st == RCD_OK) {
             rcd__row_seal(s, rcd__row_at(s, row));
-            rcd__publish(s, r, row);
-            st = rcd__keep_now(s, at, err);
+            st = rcd__put_row(s, at, row, err);
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -200,8 +225,8 @@ rcd_status rcd_session_fork(rcd_sessions *s, const struct rcd_session_id *from,
         rcd__publish(s, rcd__record_at(s, copy), row);
     else
         rcd__row_unref(s, row);
-    if (st == RCD_OK && (st = rcd__keep_now(s, copy, err)) != RCD_OK)
-        rcd__session_remove(s, copy, RCD_SESSION_ENDED, "not on disk");
+    if (st == RCD_OK)
+        st = keep_made(s, copy, err);
     pthread_mutex_unlock(&s->lock);
     return st;
 }
@@ -294,6 +319,21 @@ static rcd_status add_snapshot(rcd_sessions *s, uint32_t session, const char *na
     return RCD_OK;
 }
 
+static rcd_status keep_snapshot(rcd_sessions *s, uint32_t at, const char *name, size_t len,
+                                struct rcd_error *err)
+{
+    struct rcd__record *r = rcd__record_at(s, at);
+    uint32_t generation = r->generation, prev = 0;
+    rcd_status st = rcd__keep_now(s, at, err);
+    uint32_t x = st != RCD_OK && r->generation == generation ? find_snapshot(s, r, name, len, &prev)
+                                                             : RCD__NONE;
+    if (x != RCD__NONE) {
+        rcd__extra_drop(s, r, prev, x);
+        rcd__uncharge(s, s->rows.item + sizeof(struct rcd__extra));
+    }
+    return st;
+}
+
 rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
                                 size_t len, uint64_t *ret_steps, struct rcd_error *err)
 {
@@ -309,7 +349,7 @@ rcd_status rcd_session_snapshot(rcd_sessions *s, const struct rcd_session_id *id
         uint32_t row = rcd__record_at(s, at)->row;
         *ret_steps = row != RCD__NONE ? rcd__row_at(s, row)->steps : 0;
         rcd__record_at(s, at)->dirty = 1;
-        st = rcd__keep_now(s, at, err);
+        st = keep_snapshot(s, at, name, len, err);
     }
     pthread_mutex_unlock(&s->lock);
     return st;
@@ -342,8 +382,8 @@ rcd_status rcd_session_snapshots(rcd_sessions *s, const struct rcd_session_id *i
 
 /* ---- going back -------------------------------------------------------------------------------------- */
 
-/* The ring's newest `back` - 1 states go, the one after them becomes the state. */
-static rcd_status back_in_ring(rcd_sessions *s, struct rcd__record *r, uint64_t back,
+/* The ring's newest `back` states go; *ret: the last of them, with a reference. */
+static rcd_status back_in_ring(rcd_sessions *s, struct rcd__record *r, uint64_t back, uint32_t *ret,
                                struct rcd_error *err)
 {
     uint64_t n = 0;
@@ -365,7 +405,7 @@ static rcd_status back_in_ring(rcd_sessions *s, struct rcd__record *r, uint64_t 
         } else {
             if (--back == 0) {
                 rcd__row_ref(s, x->row);
-                rcd__publish(s, r, x->row);
+                *ret = x->row;
             }
             rcd__extra_drop(s, r, prev, i);
         }
@@ -377,23 +417,22 @@ static rcd_status back_in_ring(rcd_sessions *s, struct rcd__record *r, uint64_t 
 rcd_status rcd_session_rewind(rcd_sessions *s, const struct rcd_session_id *id, const char *name,
                               size_t len, uint64_t back, struct rcd_error *err)
 {
-    uint32_t at = 0, x = 0, prev = 0;
+    uint32_t at = 0, x = 0, prev = 0, row = RCD__NONE;
     pthread_mutex_lock(&s->lock);
     rcd_status st = find_idle(s, id, &at, err);
     if (st == RCD_OK && name != NULL) {
         struct rcd__record *r = rcd__record_at(s, at);
         st = need_snapshot(s, id, r, name, len, &x, &prev, err);
         if (st == RCD_OK) {
-            uint32_t row = ((const struct rcd__extra *)rcd__slab_at(&s->extras, x))->row;
+            row = ((const struct rcd__extra *)rcd__slab_at(&s->extras, x))->row;
             rcd__row_ref(s, row);
-            rcd__publish(s, r, row);
             rcd__ring_keep(s, r, 0);
         }
     } else if (st == RCD_OK) {
-        st = back_in_ring(s, rcd__record_at(s, at), back, err);
+        st = back_in_ring(s, rcd__record_at(s, at), back, &row, err);
     }
     if (st == RCD_OK)
-        st = rcd__keep_now(s, at, err);
+        st = rcd__put_row(s, at, row, err);
     pthread_mutex_unlock(&s->lock);
     return st;
 }

@@ -82,13 +82,16 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
                       rcd__id_text(text, id), s->model);
     if (st == RCD_OK)
         st = rcd__row_of(s, (const char *)bytes + sizeof h, NULL, h.steps, &row, err);
-    if (st == RCD_OK && at == RCD__NONE)
+    bool made = st == RCD_OK && at == RCD__NONE;
+    if (made)
         st = rcd__session_make(s, id, RCD__LIVE, &at, retry_after_s, err);
     if (st == RCD_OK) {
+        uint32_t generation = rcd__record_at(s, at)->generation;
         rcd__row_seal(s, rcd__row_at(s, row));
-        rcd__publish(s, rcd__record_at(s, at), row);
         rcd__ring_keep(s, rcd__record_at(s, at), 0);
-        st = rcd__keep_now(s, at, err);
+        st = rcd__put_row(s, at, row, err);
+        if (st != RCD_OK && made && rcd__record_at(s, at)->generation == generation)
+            rcd__session_remove(s, at, RCD_SESSION_ENDED, "not on disk");
     } else {
         rcd__row_unref(s, row);
     }

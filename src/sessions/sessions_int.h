@@ -137,12 +137,13 @@ struct rcd_sessions {
     /* keeper.c */
     struct rcd__disk *disk; /* NULL: nothing is on disk by id */
     pthread_mutex_t disk_lock;
-    pthread_cond_t keeper_work;
+    pthread_cond_t keeper_work, kept; /* kept: a call's wait is done */
     pthread_t keeper;
     bool keeper_ready, keeper_runs, keeper_stop;
     struct rcd_session_wait *pending, *pending_tail;
-    struct rcd_buf removed; /* ids to be deleted by the next transaction */
-    size_t n_spilled;       /* on disk only */
+    struct rcd_buf removed;  /* ids to be deleted by the next transaction */
+    struct rcd_buf removing; /* by the one that is being written */
+    size_t n_spilled;        /* on disk only */
     char sweep_text[RCD_SESSION_ID_MAX];
     struct rcd_session_id sweep; /* where the search for expired ones on disk goes on */
     bool sweeping;
@@ -246,18 +247,31 @@ bool rcd__image_look(const void *bytes, size_t len, struct rcd__image_about *ret
 /* ---- keeper.c (under the lock, but for start and stop) ---- */
 RCD_MUST_CHECK rcd_status rcd__keeper_start(rcd_sessions *s, struct rcd_error *err);
 void rcd__keeper_stop(rcd_sessions *s);
-RCD_MUST_CHECK rcd_status rcd__drop_doubles(rcd_sessions *s, struct rcd_error *err);
 /** The next transaction deletes the session. */
 void rcd__keep_forget(rcd_sessions *s, const struct rcd_session_id *id);
-/** With `commit`: the session (NONE: what was removed) is on disk when this returns. */
+/** With `commit`: the session (NONE: what was removed) is on disk when this returns. The lock is left
+ * meanwhile, and the session may have changed or ended. */
 RCD_MUST_CHECK rcd_status rcd__keep_now(rcd_sessions *s, uint32_t at, struct rcd_error *err);
+enum { RCD__IMAGE_MAX = 1 << 30 };
+/** The row that the disk gets: a commit that is being written is newer than what is published. */
+uint32_t rcd__latest_row(const rcd_sessions *s, const struct rcd__record *r);
+void rcd__note_removed(rcd_sessions *s, const struct rcd_session_id *id);
+/** In the transaction that is open, under disk_lock. */
+RCD_MUST_CHECK rcd_status rcd__delete_all(rcd_sessions *s, const struct rcd_buf *ids,
+                                          struct rcd_error *err);
+/** It leaves the disk, though the disk may not know yet. */
+bool rcd__is_removed(const rcd_sessions *s, const struct rcd_session_id *id);
 void rcd__keep_later(rcd_sessions *s, struct rcd_session_wait *w);
+
+/* ---- spill.c (under the lock) ---- */
 /** Some of the least recently used leave for the disk. RCD_EUNAVAILABLE: all are busy. */
 RCD_MUST_CHECK rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err);
 /** Back from the disk; RCD_OK and NONE when it is not there. */
 RCD_MUST_CHECK rcd_status rcd__restore(rcd_sessions *s, const struct rcd_session_id *id,
                                        uint32_t *ret, unsigned *retry_after_s,
                                        struct rcd_error *err);
+/** At the start: who is in memory is not on disk. */
+RCD_MUST_CHECK rcd_status rcd__drop_doubles(rcd_sessions *s, struct rcd_error *err);
 void rcd__spilled_expired(rcd_sessions *s, const struct rcd_session_id *id);
 
 /* ---- use.c ---- */
@@ -277,6 +291,9 @@ RCD_MUST_CHECK rcd_status rcd__session_find(rcd_sessions *s, const struct rcd_se
 /** The record's row becomes `row` (a reference is taken over), at once and for a successor too. */
 void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row);
 
+/** rcd__publish by a call, and on disk with `commit`; else as it was. A reference is taken over. */
+RCD_MUST_CHECK rcd_status rcd__put_row(rcd_sessions *s, uint32_t at, uint32_t row,
+                                       struct rcd_error *err);
 void rcd__describe(const rcd_sessions *s, const struct rcd__record *r,
                    struct rcd_session_info *ret);
 

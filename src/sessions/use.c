@@ -108,11 +108,17 @@ void *rcd_session_leave(rcd_sessions *s, uint32_t use)
     return user;
 }
 
+bool rcd_sessions_slow(const rcd_sessions *s)
+{
+    return s->disk != NULL;
+}
+
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id)
 {
     pthread_mutex_lock(&s->lock);
-    bool known = rcd__table_find(s, id) != RCD__NONE ||
-                 (s->n_spilled > 0 && rcd__disk_get(s, id, NULL, NULL) == RCD_OK);
+    bool known =
+        rcd__table_find(s, id) != RCD__NONE ||
+        (s->n_spilled > 0 && !rcd__is_removed(s, id) && rcd__disk_get(s, id, NULL, NULL) == RCD_OK);
     pthread_mutex_unlock(&s->lock);
     return known;
 }
