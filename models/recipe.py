@@ -24,9 +24,9 @@ OPSET = 17
 TOLERANCE = 1e-4  # ONNX Runtime against PyTorch, relative to the largest value
 
 
-def arguments(description, data_help, script, seeds=None):
+def arguments(description, data_help, script, seeds=None, folds=None):
     """The command line of a recipe; `script` is its __file__. One thread, so that a seed repeats. `seeds`: of a recipe
-    that trains with several seeds, how many."""
+    that trains with several seeds, how many; `folds`: of one that trains on several folds."""
     parser = argparse.ArgumentParser(prog=f"train.py ({pathlib.Path(script).parent.name})",
                                      description=description)
     parser.add_argument("--data", type=pathlib.Path, required=True, metavar="PATH", help=data_help)
@@ -37,6 +37,9 @@ def arguments(description, data_help, script, seeds=None):
     if seeds:
         parser.add_argument("--seeds", type=int, default=seeds, metavar="N",
                             help=f"so many seeds, one after the other (default: {seeds})")
+    if folds:
+        parser.add_argument("--folds", type=int, default=folds, metavar="N",
+                            help=f"the first so many folds alone (default: all {folds})")
     args = parser.parse_args()
     if not args.data.exists():
         parser.error(f"--data: {args.data} does not exist")
@@ -91,14 +94,14 @@ def fit(model, epochs, train_epoch, validate, patience):
     return curves
 
 
-def plot_loss(path, curves, unit, baselines=()):
+def plot_loss(path, curves, unit, baselines=(), axis="epoch"):
     """A picture of the loss of each epoch; baselines are (name, value) and become dotted lines."""
     figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
     for name, losses in curves.items():
         axes.plot(range(1, len(losses) + 1), losses, label=name)
     for i, (name, value) in enumerate(baselines):
         axes.axhline(value, linestyle=":", color=f"C{len(curves) + i}", label=name)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(axis)
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
     axes.legend()

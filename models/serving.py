@@ -13,6 +13,7 @@ import onnxruntime
 import recipe
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+START_S = 120  # until all models are loaded
 
 
 class Server:
@@ -24,15 +25,18 @@ class Server:
             self.port = s.getsockname()[1]
         self.process = subprocess.Popen([ROOT / "build/release/recurd", "--models", models, "--listen",
                                          f"127.0.0.1:{self.port}", "--server-max-body", "256M"],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
+                                        stdout=subprocess.DEVNULL)
+        self.connection = None
+        until = time.monotonic() + START_S
+        while time.monotonic() < until and self.process.poll() is None:
             try:
                 if self.call("GET", "/v2/health/ready")[0] == 200:
                     return
             except OSError:
                 pass
             time.sleep(0.05)
-        raise SystemExit("recurd is not ready")
+        self.process.kill()
+        raise SystemExit(f"recurd is not ready after {START_S} s, or has ended ({self.process.wait()})")
 
     def __enter__(self):
         return self
@@ -42,12 +46,16 @@ class Server:
         self.process.wait()
 
     def call(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        c.request(method, path, body, headers or {})
-        r = c.getresponse()
-        answer = r.read()
-        c.close()
-        return r.status, answer, r.headers
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            self.connection.request(method, path, body, headers or {})
+            r = self.connection.getresponse()
+            return r.status, r.read(), r.headers
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            self.connection = None
+            raise
 
     def send(self, method, path, tensors, params):
         """Tensors as binary; the answer's first output as an array."""
