@@ -107,6 +107,10 @@ RCD_MUST_CHECK void *rcd_arena_alloc_aligned(struct rcd_arena *a, size_t bytes);
 RCD_MUST_CHECK void *rcd_arena_calloc(struct rcd_arena *a, size_t count, size_t bytes);
 RCD_MUST_CHECK char *rcd_arena_strndup(struct rcd_arena *a, const char *text, size_t len);
 
+/** Bytes of an arena that nobody will read again: the whole pages among them go back to the system, the
+ * addresses stay taken. Returns how many bytes went. Threading: owner only. */
+size_t rcd_arena_forget(void *p, size_t bytes);
+
 /* ---- bounded buffer -------------------------------------------------------------------- */
 
 /** Growable bytes with a maximum given at birth. Failed appends leave the contents as they were

@@ -5,6 +5,8 @@
 #include "recurd/base.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -118,4 +120,16 @@ char *rcd_arena_strndup(struct rcd_arena *a, const char *text, size_t len)
         copy[len] = '\0';
     }
     return copy;
+}
+
+size_t rcd_arena_forget(void *p, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)p + bytes) & ~(page - 1);
+    POISON(p, bytes);
+    if (from >= to)
+        return 0;
+    char *pages = (char *)p + (from - (uintptr_t)p);
+    return madvise(pages, to - from, MADV_DONTNEED) == 0 ? to - from : 0;
 }

@@ -59,6 +59,7 @@ struct rcd_node {
     const rcd_value_id *in, *out;
     void *state;         /* operator's own, in the plan's arena */
     rcd_weights weights; /* of the operator's constant weights; f32 also where it has none */
+    uint32_t packed;     /* bit i: of the constant input i only sizes are read when the node runs */
     size_t n_bodies;     /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
     size_t n_drop; /* slots whose last reader is this node */
@@ -75,6 +76,7 @@ struct rcd_plan {
     struct rcd_arena arena; /* states, packed weights, folded constants */
     rcd_exec *fold_exec;    /* runs constant nodes while the plan is made; NULL afterwards */
     rcd_weights weights;
+    size_t forgotten_bytes;         /* of constants, see forget.c */
     size_t stored_bytes, f32_bytes; /* of packed weights: as stored, as they would be in f32 */
     size_t n_values, n_slots;
     struct rcd_plan_value *values;

@@ -201,6 +201,8 @@ rcd_status rcd_plan_new(rcd_onnx_model **model, const struct rcd_plan_opts *opts
         st = rcd__plan_io(p, opts, err);
     if (st == RCD_OK)
         st = rcd__plan_time(p, opts, err);
+    if (st == RCD_OK)
+        st = rcd__plan_forget(p, err);
     if (st != RCD_OK) {
         p->model = NULL; /* stays with the caller */
         rcd_plan_unref(p);
@@ -235,7 +237,7 @@ const rcd_onnx_model *rcd_plan_model(const rcd_plan *p)
 
 size_t rcd_plan_bytes(const rcd_plan *p)
 {
-    return p->arena.used + p->model->arena.used;
+    return p->arena.used + p->model->arena.used - p->forgotten_bytes;
 }
 
 const char *const *rcd_plan_warnings(const rcd_plan *p, size_t *ret_n)

@@ -12,6 +12,8 @@ RCD_MUST_CHECK rcd_status rcd__plan_fold(rcd_plan *p, const struct rcd_node *nod
 RCD_MUST_CHECK rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err);
 /** Remove nodes that nobody reads, give slots, note last readers (lifetimes.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_lifetimes(rcd_plan *p, struct rcd_error *err);
+/** Give back the memory of constants that nobody reads when the plan runs (forget.c). */
+RCD_MUST_CHECK rcd_status rcd__plan_forget(rcd_plan *p, struct rcd_error *err);
 /** Find the time axes (steps_proof.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_time(rcd_plan *p, const struct rcd_plan_opts *opts,
                                          struct rcd_error *err);

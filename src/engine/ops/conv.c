@@ -125,6 +125,7 @@ static rcd_status check(struct rcd_check *k)
                            (long long)s->group);
     if (b != NULL && b->n != (size_t)w->dims[0])
         return rcd__refuse(k, "bias has %zu elements, want %lld", b->n, (long long)w->dims[0]);
+    k->node->packed = 1u << 1;
     return pack(k, s, w, b);
 }
 

@@ -195,6 +195,7 @@ static rcd_status check_gemm(struct rcd_check *k)
     if (b == NULL || b->dtype != RCD_F32 || b->rank != 2 || s->trans_a || s->alpha != 1.0f)
         return RCD_OK;
     s->packed = true;
+    k->node->packed = 1u << 1;
     st = rcd__pack_right(k, b, s->trans_b, &s->b);
     return st == RCD_OK ? gemm_bias(k, s) : st;
 }

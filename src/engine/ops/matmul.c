@@ -131,6 +131,7 @@ static rcd_status check_matmul(struct rcd_check *k)
     if (st == RCD_OK && b != NULL && b->dtype == RCD_F32 && (b->rank == 1 || b->rank == 2)) {
         s->vector = b->rank == 1;
         s->packed = true;
+        k->node->packed = 1u << 1;
         st = rcd__pack_right(k, b, false, &s->b);
     }
     return st;

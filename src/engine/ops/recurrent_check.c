@@ -228,5 +228,6 @@ rcd_status rcd__cell_pack(struct rcd_check *k, struct rcd_cell_spec *s)
         st = keep_weights(k, how, &s->weights[d], mem, bytes);
     }
     s->packed = st == RCD_OK;
+    k->node->packed = 1u << IN_W | 1u << IN_R;
     return st;
 }

@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 TestSuite(arena, .timeout = 20);
 
@@ -68,5 +70,32 @@ Test(arena, failing_memory)
     cr_assert(rcd_fault_hit());
     cr_assert_eq(a.used, 0);
     cr_assert_not_null(rcd_arena_alloc(&a, 10));
+    rcd_arena_done(&a);
+}
+
+/* Of a forgotten piece whole pages are gone; its neighbours are as they were. */
+Test(arena, forgotten_pages_go_back)
+{
+    enum { PIECE = 64 * 1024 + 100, LITTLE = 300 };
+    struct rcd_arena a;
+    unsigned char *pieces[3], resident[PIECE / 4096 + 2];
+    rcd_arena_init(&a, 1 << 24);
+    for (size_t i = 0; i < 3; i++) {
+        pieces[i] = rcd_arena_alloc_aligned(&a, PIECE);
+        cr_assert_not_null(pieces[i]);
+        memset(pieces[i], 7, PIECE);
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t gone = rcd_arena_forget(pieces[1], PIECE);
+    cr_assert(gone > PIECE - 2 * page && gone < PIECE && gone % page == 0, "%zu", gone);
+    unsigned char *first = pieces[1] + (page - (uintptr_t)pieces[1] % page) % page;
+    cr_assert_eq(mincore(first, gone, resident), 0);
+    for (size_t i = 0; i < gone / page; i++)
+        cr_assert_eq(resident[i] & 1, 0, "page %zu", i);
+    for (size_t i = 0; i < PIECE; i++)
+        cr_assert(pieces[0][i] == 7 && pieces[2][i] == 7, "%zu", i);
+    unsigned char *little = rcd_arena_alloc(&a, LITTLE);
+    cr_assert_not_null(little);
+    cr_assert_eq(rcd_arena_forget(little, LITTLE), 0); /* no whole page */
     rcd_arena_done(&a);
 }
