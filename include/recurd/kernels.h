@@ -116,6 +116,7 @@ struct rcd_gemm {
     const float *bias; /* f32[padded] or NULL */
     bool accumulate;
     bool c_padded;
+    size_t col_from, col_to; /* whole panels to do; both 0: all. f32 weights only */
     void *scratch; /* int8: rcd_gemm_scratch() bytes, RCD_ALIGN-aligned; else not looked at */
 };
 

@@ -11,3 +11,17 @@ RCD_MUST_CHECK struct rcd__team *rcd__team_new(unsigned helpers);
 struct rcd__team *rcd__team_free(struct rcd__team *t); /* NULL is fine; returns NULL */
 /** All items, in chunks, by the helpers and the caller; over when it returns. NULL: by the caller. */
 void rcd__team_run(struct rcd__team *t, size_t items, size_t chunk, rcd__team_fn *fn, void *ctx);
+
+/** Threads of a team, the caller's included; 1 for NULL. */
+unsigned rcd__team_size(const struct rcd__team *t);
+/** fn(ctx, i, i + 1) for every i below rcd__team_size, each by a thread of its own and all at the same time, so that
+ * they may wait for each other. NULL: by the caller. */
+void rcd__team_together(struct rcd__team *t, rcd__team_fn *fn, void *ctx);
+
+/** Where the threads of rcd__team_together meet. All zero at first. */
+struct rcd__meeting {
+    unsigned arrived, round; /* atomic */
+};
+/** Returns when n threads have called it; what they wrote before is seen by all after. Waits busily, since steps take
+ * microseconds; gives the processor away when that takes long. */
+void rcd__meet(struct rcd__meeting *m, unsigned n);

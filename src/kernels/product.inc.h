@@ -354,5 +354,5 @@ INLINE void gemm_touch(const void *what, const struct patch *p)
 static void gemm(const struct rcd_gemm *g)
 {
     const struct patch_work work = {gemm_touch, gemm_start, gemm_finish};
-    sweep(g->b, 0, g->b->padded, g->rows, g->a, work, g);
+    sweep(g->b, g->col_from, g->col_to != 0 ? g->col_to : g->b->padded, g->rows, g->a, work, g);
 }

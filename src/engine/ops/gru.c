@@ -172,6 +172,11 @@ static void reduced_step(const struct rcd_cell_step *s, float **zs, float **rhs)
     s->call->kern->gru_blend(&gates);
 }
 
+static bool splits(const struct rcd_cell_spec *s, const struct rcd_cell_weights *w)
+{
+    return s->plain && s->linear_before_reset && w->r.weights == RCD_WEIGHTS_F32;
+}
+
 static void step(const struct rcd_cell_step *s)
 {
     const struct rcd_cell_spec *spec = s->spec;
@@ -198,7 +203,9 @@ static void step(const struct rcd_cell_step *s)
                                  .rb_h = s->w->bias2,
                                  .r_h = &s->w->r2,
                                  .rh = rhs,
-                                 .zs = zs};
+                                 .zs = zs,
+                                 .unit_from = s->unit_from,
+                                 .unit_to = s->unit_to};
     s->call->kern->gru_step(&fused);
 }
 
@@ -214,6 +221,7 @@ static rcd_status check(struct rcd_check *k)
     s->bytes = bytes;
     s->pack = pack;
     s->step = step;
+    s->splits = splits;
     int64_t linear = 0;
     rcd_status st = rcd__attr_int(k, "linear_before_reset", 0, &linear);
     s->linear_before_reset = linear != 0;

@@ -70,20 +70,28 @@ static void general_group(const struct rcd_cell_step *s, float *g, size_t at, si
         h_out[at + u] = o[u] * z[u];
 }
 
+/* The fused kernel does the step. */
+static bool fused(const struct rcd_cell_spec *s, const struct rcd_cell_weights *w)
+{
+    return s->plain && w->peep == NULL && w->r.weights == RCD_WEIGHTS_F32;
+}
+
 static void step(const struct rcd_cell_step *s)
 {
     const struct rcd_kernels *k = s->call->kern;
     const bool plain = s->spec->plain && s->w->peep == NULL;
-    if (plain && s->w->r.weights == RCD_WEIGHTS_F32) {
-        struct rcd_lstm_step fused = {.rows = s->n,
-                                      .hidden = s->spec->hidden,
-                                      .pre = (const float *const *)s->pre,
-                                      .h_in = s->h_in,
-                                      .h_out = s->h_out,
-                                      .c_in = (const float *const *)s->c,
-                                      .c_out = s->c,
-                                      .r = &s->w->r};
-        k->lstm_step(&fused);
+    if (fused(s->spec, s->w)) {
+        struct rcd_lstm_step one = {.rows = s->n,
+                                    .hidden = s->spec->hidden,
+                                    .pre = (const float *const *)s->pre,
+                                    .h_in = s->h_in,
+                                    .h_out = s->h_out,
+                                    .c_in = (const float *const *)s->c,
+                                    .c_out = s->c,
+                                    .r = &s->w->r,
+                                    .unit_from = s->unit_from,
+                                    .unit_to = s->unit_to};
+        k->lstm_step(&one);
         return;
     }
     rcd__cell_product(s, s->h_in, s->pre, &s->w->r, NULL);
@@ -117,6 +125,7 @@ static rcd_status check(struct rcd_check *k)
     s->bytes = bytes;
     s->pack = pack;
     s->step = step;
+    s->splits = fused;
     int64_t input_forget = 0;
     rcd_status st = rcd__attr_int(k, "input_forget", 0, &input_forget);
     s->input_forget = input_forget != 0;

@@ -140,10 +140,21 @@ static void multiply_some(void *ctx, size_t from, size_t to)
     rcd_gemm_any(s->kern, &part);
 }
 
+/* Panels of a product for one of several threads. */
+static void multiply_columns(void *ctx, size_t from, size_t to)
+{
+    const struct some_rows *s = ctx;
+    struct rcd_gemm part = *s->all;
+    part.col_from = from * part.b->width;
+    part.col_to = to * part.b->width < part.b->padded ? to * part.b->width : part.b->padded;
+    s->kern->gemm(&part);
+}
+
 enum {
     PARALLEL_FLOPS = 1 << 22,
-    ROW_GROUP = 48
-}; /* of a chunk; rows that fill the kernel's groups */
+    ROW_GROUP = 48,              /* of a chunk; rows that fill the kernel's groups */
+    WORTH_SHARING_NS = 50 * 1000 /* of reading the weights: waking takes some microseconds */
+};
 
 void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
                         const struct rcd_packed *b, const float *bias, bool accumulate)
@@ -158,7 +169,14 @@ void rcd__rows_multiply(const struct rcd_call *c, const struct rcd_rows *rows,
     struct some_rows some = {c->kern, &g};
     size_t chunk = PARALLEL_FLOPS / (b->k * b->padded + 1);
     chunk = (chunk / ROW_GROUP + 1) * ROW_GROUP;
-    rcd__team_run(c->x->team, rows->n, chunk, multiply_some, &some);
+    const size_t threads = rcd__team_size(c->x->team),
+                 panels = (b->padded + b->width - 1) / b->width;
+    const bool large = b->k * b->padded * sizeof(float) / 20 > WORTH_SHARING_NS; /* at 20 GB/s */
+    if (rows->n <= chunk && threads > 1 && large && b->weights == RCD_WEIGHTS_F32)
+        rcd__team_run(c->x->team, panels, (panels + threads - 1) / threads, multiply_columns,
+                      &some);
+    else
+        rcd__team_run(c->x->team, rows->n, chunk, multiply_some, &some);
 }
 
 rcd_status rcd__product_types(struct rcd_check *k)

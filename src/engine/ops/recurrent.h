@@ -35,10 +35,11 @@ struct rcd_cell_step {
     float *const *pre; /* projection rows: f32[gates * padded hidden]; may be overwritten */
     const float *const *h_in;
     float *const *h_out;
-    float *const *c;   /* LSTM: updated in place */
-    float *const *tmp; /* spec->tmp_floats floats for each sequence */
-    float **aux[2];    /* room for row pointers */
-    void *scratch;     /* of a product of n rows */
+    float *const *c;           /* LSTM: updated in place */
+    float *const *tmp;         /* spec->tmp_floats floats for each sequence */
+    float **aux[2];            /* room for row pointers */
+    size_t unit_from, unit_to; /* both 0: all; else only if spec->splits */
+    void *scratch;             /* of a product of n rows */
 };
 
 struct rcd_cell_spec {
@@ -60,6 +61,8 @@ struct rcd_cell_spec {
     void (*pack)(const struct rcd_cell_spec *s, struct rcd_cell_weights *w, float *mem,
                  const float *W, const float *R, const float *B, const float *P, size_t input);
     void (*step)(const struct rcd_cell_step *s);
+    /** May a step over these weights be done by several threads, each for some of the units? NULL: no. */
+    bool (*splits)(const struct rcd_cell_spec *s, const struct rcd_cell_weights *w);
     /* packed at load when the weights are constants */
     bool packed;
     size_t input;

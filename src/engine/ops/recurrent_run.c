@@ -1,36 +1,8 @@
-/* recurrent_run.c - sequences of all requests through one recurrent layer, in lockstep.
- *
- * A lane is one sequence in one direction. Lanes are sorted by length, longest first, so the active ones
- * are always a prefix; a finished one drops out. Time is walked in chunks: the input projection of a
- * chunk is one product over all its rows, then the steps run one after another. A step reads the hidden
- * state where the step before wrote it, which is in Y itself when Y is wanted. Chunk and batch never
- * show in the result: every chain is input first, then recurrence, whatever the grouping. */
-#include "recurrent.h"
+/* recurrent_run.c - sequences of all requests through one recurrent layer: requests become lanes.
+ */
+#include "recurrent_walk.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { CHUNK_ROWS = 256 }; /* rows of one projection: with 4 x 256 gates some 1 MiB, about one L2 */
-
-struct lane {
-    const float *x;    /* row of time 0 */
-    size_t x_step;     /* floats between time steps */
-    size_t len, steps; /* valid steps; steps of the tensor */
-    float *y;          /* NULL when Y is not wanted */
-    size_t y_step;
-    const float *h;  /* current hidden state */
-    float *h_buf[2]; /* where it goes when there is no Y */
-    float *c;
-    float *yh, *yc; /* final states; yh NULL when not wanted */
-};
-
-struct layer {
-    struct rcd_call *call;
-    const struct rcd_cell_spec *spec;
-    struct lane *lanes;
-    size_t n_lanes;
-    float *zeros;
-};
 
 /* What one request brings; checked before lanes are made. */
 struct seqs {
@@ -102,7 +74,7 @@ static rcd_status make_outputs(const struct rcd_call *c, size_t r, const struct 
 }
 
 /* Lanes of request r in direction d. */
-static void add_lanes(struct layer *l, size_t r, const struct seqs *q, size_t d)
+static void add_lanes(struct rcd_layer *l, size_t r, const struct seqs *q, size_t d)
 {
     const struct rcd_cell_spec *s = l->spec;
     size_t h = s->hidden, dirs = (size_t)s->n_dirs;
@@ -110,11 +82,12 @@ static void add_lanes(struct layer *l, size_t r, const struct seqs *q, size_t d)
     if (buf == NULL)
         return; /* this request has failed; the others go on */
     for (size_t b = 0; b < q->batch; b++) {
-        struct lane *ln = &l->lanes[l->n_lanes++];
+        struct rcd_lane *ln = &l->lanes[l->n_lanes++];
         float *own = buf + b * 3 * s->padded;
         size_t state_at = (s->batch_first ? b * dirs + d : d * q->batch + b) * h;
         const float *x = q->x->data;
-        *ln = (struct lane){.steps = q->steps, .len = q->steps, .h_buf = {own, own + s->padded}};
+        *ln =
+            (struct rcd_lane){.steps = q->steps, .len = q->steps, .h_buf = {own, own + s->padded}};
         if (q->lens != NULL)
             ln->len = (size_t)rcd__int_at(q->lens, b);
         ln->x = x + (s->batch_first ? b * q->steps : b) * q->input;
@@ -135,99 +108,6 @@ static void add_lanes(struct layer *l, size_t r, const struct seqs *q, size_t d)
     }
 }
 
-static int longer_first(const void *a, const void *b)
-{
-    size_t x = ((const struct lane *)a)->len, y = ((const struct lane *)b)->len;
-    return (x < y) - (x > y);
-}
-
-/* Rows past the end are zero, final states are those after the last valid step; an empty sequence has
- * zero states (as ONNX Runtime has it). */
-static void finish_lane(const struct rcd_cell_spec *s, const struct lane *ln, const float *zeros)
-{
-    size_t bytes = s->hidden * sizeof(float);
-    for (size_t t = ln->len; ln->y != NULL && t < ln->steps; t++)
-        memset(ln->y + t * ln->y_step, 0, bytes);
-    if (ln->yh != NULL)
-        memcpy(ln->yh, ln->len > 0 ? ln->h : zeros, bytes);
-    if (ln->yc != NULL && ln->len == 0)
-        memset(ln->yc, 0, bytes);
-}
-
-struct walk {
-    const struct layer *l;
-    const struct rcd_cell_weights *w;
-    bool backward;
-    int dir;
-    size_t row_floats; /* of a projection row */
-    float *pre, *tmp;
-    void *scratch; /* of products */
-    const float **x_rows;
-    float **pre_rows, **tmp_rows, **aux[2];
-    const float **h_in;
-    float **h_out, **c;
-};
-
-static size_t active_at(const struct layer *l, size_t n, size_t step)
-{
-    while (n > 0 && l->lanes[n - 1].len <= step)
-        n--;
-    return n;
-}
-
-/* One product for the inputs of steps [from, to). */
-static void project(const struct walk *w, size_t n, size_t from, size_t to)
-{
-    size_t rows = 0;
-    for (size_t t = from; t < to; t++) {
-        n = active_at(w->l, n, t);
-        for (size_t i = 0; i < n; i++, rows++) {
-            const struct lane *ln = &w->l->lanes[i];
-            w->x_rows[rows] = ln->x + (w->backward ? ln->len - 1 - t : t) * ln->x_step;
-            w->pre_rows[rows] = w->pre + rows * w->row_floats;
-        }
-    }
-    struct rcd_gemm g = {.rows = rows,
-                         .a = w->x_rows,
-                         .c = w->pre_rows,
-                         .b = &w->w->w,
-                         .bias = w->w->bias,
-                         .c_padded = true,
-                         .scratch = w->scratch};
-    rcd_gemm_any(w->l->call->kern, &g);
-}
-
-static void one_step(const struct walk *w, size_t n, size_t t, float *const *pre)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct lane *ln = &w->l->lanes[i];
-        w->h_in[i] = ln->h;
-        w->h_out[i] = ln->y != NULL ? ln->y + (w->backward ? ln->len - 1 - t : t) * ln->y_step
-                                    : ln->h_buf[t & 1];
-        w->c[i] = ln->c;
-        ln->h = w->h_out[i];
-    }
-    struct rcd_cell_step step = {.call = w->l->call,
-                                 .spec = w->l->spec,
-                                 .w = w->w,
-                                 .dir = w->dir,
-                                 .n = n,
-                                 .pre = pre,
-                                 .h_in = w->h_in,
-                                 .h_out = w->h_out,
-                                 .c = w->c,
-                                 .tmp = w->tmp_rows,
-                                 .aux = {w->aux[0], w->aux[1]},
-                                 .scratch = w->scratch};
-    w->l->spec->step(&step);
-}
-
-static void *take(const struct rcd_call *c, size_t count, size_t bytes)
-{
-    size_t total = 0;
-    return rcd_mul(count, bytes, &total) ? rcd__scratch_try(c, total) : NULL;
-}
-
 /* Nothing can run for want of memory: every request of the group that is still alive fails. */
 static void fail_group(const struct rcd_call *c, size_t from, size_t to)
 {
@@ -238,72 +118,12 @@ static void fail_group(const struct rcd_call *c, size_t from, size_t to)
 }
 
 /* Products of `rows` rows of inputs and of n states; one at a time. */
-static size_t scratch_bytes(const struct rcd_cell_weights *w, size_t n, size_t rows)
-{
-    size_t input = rcd_gemm_scratch(&w->w, rows), state = rcd_gemm_scratch(&w->r, n);
-    return input > state ? input : state; /* r2 has as many rows as r */
-}
-
-static bool walk_memory(struct walk *w, size_t n, size_t rows)
-{
-    const struct rcd_call *c = w->l->call;
-    size_t tmp_floats = w->l->spec->tmp_floats;
-    w->row_floats = w->w->w.padded;
-    w->pre = take(c, rows * w->row_floats, sizeof *w->pre);
-    w->x_rows = take(c, rows, sizeof *w->x_rows);
-    w->pre_rows = take(c, rows, sizeof *w->pre_rows);
-    w->h_in = take(c, n, sizeof *w->h_in);
-    w->h_out = take(c, n, sizeof *w->h_out);
-    w->c = take(c, n, sizeof *w->c);
-    w->tmp = take(c, n * tmp_floats, sizeof *w->tmp);
-    w->tmp_rows = take(c, n, sizeof *w->tmp_rows);
-    w->aux[0] = take(c, n, sizeof *w->aux[0]);
-    w->aux[1] = take(c, n, sizeof *w->aux[1]);
-    w->scratch = take(c, 1, scratch_bytes(w->w, n, rows));
-    for (size_t i = 0; w->tmp != NULL && w->tmp_rows != NULL && i < n; i++)
-        w->tmp_rows[i] = w->tmp + i * tmp_floats;
-    return w->pre != NULL && w->x_rows != NULL && w->pre_rows != NULL && w->h_in != NULL &&
-           w->h_out != NULL && w->c != NULL && w->tmp != NULL && w->tmp_rows != NULL &&
-           w->aux[0] != NULL && w->aux[1] != NULL && w->scratch != NULL;
-}
-
-static bool walk_time(const struct layer *l, const struct rcd_cell_weights *weights, int dir)
-{
-    size_t n = l->n_lanes;
-    if (n == 0)
-        return true;
-    qsort(l->lanes, n, sizeof *l->lanes, longer_first);
-    size_t steps = l->lanes[0].len;
-    size_t chunk = n >= CHUNK_ROWS ? 1 : CHUNK_ROWS / n;
-    if (chunk > steps)
-        chunk = steps;
-    struct walk w = {.l = l, .w = weights, .dir = dir};
-    w.backward = dir == 1 || l->spec->reverse;
-    if (!walk_memory(&w, n, chunk * n))
-        return false;
-    for (size_t from = 0; from < steps; from += chunk) {
-        size_t to = from + chunk < steps ? from + chunk : steps;
-        n = active_at(l, n, from);
-        project(&w, n, from, to);
-        float *const *pre = w.pre_rows;
-        size_t active = n;
-        for (size_t t = from; t < to; t++) {
-            active = active_at(l, active, t);
-            one_step(&w, active, t, pre);
-            pre += active;
-        }
-    }
-    for (size_t i = 0; i < l->n_lanes; i++)
-        finish_lane(l->spec, &l->lanes[i], l->zeros);
-    return true;
-}
-
 /* Requests [from, to) share weights: walk both directions over all their lanes. */
 static void run_group(struct rcd_call *c, const struct rcd_cell_spec *s,
                       const struct rcd_cell_weights *weights, size_t input, size_t from, size_t to)
 {
-    struct seqs *q = take(c, to - from, sizeof *q);
-    float *zeros = take(c, s->padded, sizeof *zeros);
+    struct seqs *q = rcd__lane_take(c, to - from, sizeof *q);
+    float *zeros = rcd__lane_take(c, s->padded, sizeof *zeros);
     if (q == NULL || zeros == NULL) {
         fail_group(c, from, to);
         return;
@@ -315,8 +135,8 @@ static void run_group(struct rcd_call *c, const struct rcd_cell_spec *s,
             make_outputs(c, r, s, &q[r - from]) == RCD_OK)
             batch += q[r - from].batch;
     }
-    struct layer l = {.call = c, .spec = s, .zeros = zeros};
-    l.lanes = take(c, batch, sizeof *l.lanes);
+    struct rcd_layer l = {.call = c, .spec = s, .zeros = zeros};
+    l.lanes = rcd__lane_take(c, batch, sizeof *l.lanes);
     for (int d = 0; d < s->n_dirs; d++) {
         l.n_lanes = 0;
         size_t mark = c->x->scratch.used;
@@ -324,7 +144,7 @@ static void run_group(struct rcd_call *c, const struct rcd_cell_spec *s,
             if (rcd__alive(c, r))
                 add_lanes(&l, r, &q[r - from], (size_t)d);
         }
-        if (l.lanes == NULL || !walk_time(&l, &weights[d], d)) {
+        if (l.lanes == NULL || !rcd__walk_time(&l, &weights[d], d)) {
             fail_group(c, from, to);
             return;
         }
