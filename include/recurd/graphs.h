@@ -49,6 +49,18 @@ RCD_MUST_CHECK rcd_status rcd_graph_new(const struct rcd_graph_parts *parts, rcd
  * with the added nodes behind it; nodes are removed last. Errors as rcd_graph_new. */
 RCD_MUST_CHECK rcd_status rcd_graph_patch(const rcd_graph *old, const struct rcd_graph_parts *parts,
                                           rcd_graph **ret, struct rcd_error *err);
+/** How a tensor differs from that of the version before: entries (columns of edge_index, rows of all
+ * others) first go, then come at the end. */
+struct rcd_graph_delta {
+    bool other; /* anything may differ; the rest means nothing */
+    size_t n_removed;
+    const int64_t *removed; /* positions before, ascending */
+    size_t n_added;
+    size_t n_changed;
+    const int64_t *changed; /* positions now, ascending; not the added ones */
+};
+/** Of tensor i; `other` for what was not made by rcd_graph_patch from version g - 1. [borrowed] */
+struct rcd_graph_delta rcd_graph_delta_of(const rcd_graph *g, size_t i);
 rcd_graph *rcd_graph_ref(rcd_graph *g);
 rcd_graph *rcd_graph_unref(rcd_graph *g); /* NULL is fine; returns NULL */
 

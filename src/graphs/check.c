@@ -74,11 +74,17 @@ static rcd_status check_edges(rcd_graph *g, struct rcd__group *k, struct rcd_err
     if (index == NULL)
         return rcd_fail(err, RCD_EINVAL, "'%s' is missing", name);
     rcd__ends(k->name, ends);
+    /* those of the version before have been looked at, and nodes do not get fewer */
+    size_t at = 0;
+    while (&g->tensors[at].tensor != index)
+        at++;
+    const struct rcd_graph_delta d = rcd_graph_delta_of(g, at);
+    const int64_t known = d.other ? 0 : k->is.n - (int64_t)d.n_added;
     for (int64_t row = 0; row < 2; row++) {
         struct rcd__group *nodes = group(g, ends[row], strlen(ends[row]), false);
         const int64_t *to = (const int64_t *)index->data + row * k->is.n;
         const int64_t n = nodes->is.n; /* -1: a type without tensors, see settle_nodes */
-        for (int64_t e = 0; e < k->is.n; e++) {
+        for (int64_t e = known; e < k->is.n; e++) {
             if (to[e] < 0 || (n >= 0 && to[e] >= n))
                 return rcd_fail(err, RCD_EINVAL,
                                 "%s[%lld][%lld] is %lld, but graph '%s' has %lld nodes%s%s", name,
@@ -147,19 +153,41 @@ static const struct rcd_tensor *ids_of(const rcd_graph *g, const char *type)
     return rcd_graph_tensor(g, name);
 }
 
-static rcd_status index_ids(rcd_graph *g, struct rcd__group *k, struct rcd_error *err)
+/* The table of another version over the same ids. */
+static bool share_ids(const rcd_graph *like, struct rcd__group *k, const struct rcd_tensor *ids)
+{
+    const struct rcd_tensor *theirs = like != NULL ? ids_of(like, k->name) : NULL;
+    if (theirs == NULL || theirs->data != ids->data)
+        return false;
+    for (size_t i = 0; i < like->n_groups; i++) {
+        const struct rcd__group *from = &like->groups[i];
+        if (from->is.edges || strcmp(from->name, k->name) != 0 || from->ids == NULL)
+            continue;
+        __atomic_add_fetch(&from->ids_blob->refs, 1, __ATOMIC_RELAXED);
+        k->ids_blob = from->ids_blob;
+        k->ids = from->ids;
+        k->n_ids = from->n_ids;
+        return true;
+    }
+    return false;
+}
+
+static rcd_status index_ids(rcd_graph *g, struct rcd__group *k, const rcd_graph *like,
+                            struct rcd_error *err)
 {
     const struct rcd_tensor *ids = ids_of(g, k->name);
-    if (ids == NULL)
+    if (ids == NULL || share_ids(like, k, ids))
         return RCD_OK;
     k->n_ids = 16;
     while (k->n_ids < 2 * ids->n)
         k->n_ids *= 2;
     if (ids->n >= UINT32_MAX / 4)
         return rcd_fail(err, RCD_ETOOBIG, "%zu ids", ids->n);
-    k->ids = rcd_calloc(k->n_ids, sizeof *k->ids);
-    if (k->ids == NULL)
+    k->ids_blob = rcd_calloc(1, sizeof *k->ids_blob + k->n_ids * sizeof *k->ids);
+    if (k->ids_blob == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the ids of a graph");
+    k->ids_blob->refs = 1;
+    k->ids = (uint32_t *)(void *)(k->ids_blob + 1);
     for (size_t i = 0; i < ids->n; i++) {
         size_t at = hash_id(ids, i) & (k->n_ids - 1);
         for (; k->ids[at] != 0; at = (at + 1) & (k->n_ids - 1)) {
@@ -222,7 +250,7 @@ rcd_status rcd_graph_find(const rcd_graph *g, const char *type, const struct rcd
 
 /* ---- all of it -------------------------------------------------------------------------------------- */
 
-rcd_status rcd__graph_finish(rcd_graph *g, struct rcd_error *err)
+rcd_status rcd__graph_finish(rcd_graph *g, const rcd_graph *like, struct rcd_error *err)
 {
     /* each tensor has a type, and an edge type speaks of two more */
     g->groups = rcd_calloc(3 * g->n + 2, sizeof *g->groups);
@@ -240,7 +268,7 @@ rcd_status rcd__graph_finish(rcd_graph *g, struct rcd_error *err)
         st = settle_nodes(g, err);
     for (size_t i = 0; st == RCD_OK && i < g->n_groups; i++) {
         if (!g->groups[i].is.edges)
-            st = index_ids(g, &g->groups[i], err);
+            st = index_ids(g, &g->groups[i], like, err);
     }
     for (size_t i = 0; i < g->n_groups; i++) {
         g->groups[i].is.name = g->groups[i].name;

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry { /* of the new list: where it comes from */
-    int64_t from;
-    bool added, mirror;
+struct added {   /* a new edge */
+    size_t from; /* column of the change */
     int64_t ends[2];
 };
 
@@ -18,9 +17,11 @@ struct edge_list {
     int64_t *removed;                   /* pairs in order */
     size_t n_removed;
     bool *hit;
-    struct entry *list;
-    size_t n;
-    bool changed;
+    int64_t *gone; /* positions in the old list, ascending */
+    size_t n_gone;
+    struct added *list;
+    size_t n_list;
+    bool renumbered;
 };
 
 static void list_done(struct edge_list *l)
@@ -29,7 +30,18 @@ static void list_done(struct edge_list *l)
     rcd_free(l->add_ends[1]);
     rcd_free(l->removed);
     rcd_free(l->hit);
+    rcd_free(l->gone);
     rcd_free(l->list);
+}
+
+static size_t n_old_edges(const struct edge_list *l)
+{
+    return l->old != NULL ? (size_t)l->old->dims[1] : 0;
+}
+
+static size_t n_new_edges(const struct edge_list *l)
+{
+    return n_old_edges(l) - l->n_gone + l->n_list;
 }
 
 /* Row `row` of an edge_index that a client gave, as indices. */
@@ -122,61 +134,130 @@ static rcd_status all_hit(const struct change *c, const struct edge_list *l, str
     return RCD_OK;
 }
 
-/* An entry with its ends in the new numbering, unless one of them goes. */
-static void put(struct edge_list *l, struct entry e, int64_t *const map[2], const int64_t n[2])
+/* ---- which go, which come -------------------------------------------------------------------------- */
+
+enum { FILTER_BITS = 1 << 16 };
+
+/* Where an edge that goes may start: most edges are passed over by one look. */
+static void filter_put(uint64_t *filter, int64_t node)
 {
-    for (int i = 0; i < 2; i++) {
-        int64_t at = e.ends[i];
-        bool known = map[i] != NULL && at >= 0 && at < n[i];
-        e.ends[i] = known ? map[i][at] : at;
-        if (known && e.ends[i] < 0) {
-            l->changed = true;
-            return;
-        }
-        l->changed = l->changed || e.ends[i] != at;
-    }
-    l->list[l->n++] = e;
+    const size_t bit = (size_t)node % FILTER_BITS;
+    filter[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
-static rcd_status list_edges(const struct change *c, struct edge_list *l, int64_t *const map[2],
+static bool filter_has(const uint64_t *filter, int64_t node)
+{
+    const size_t bit = (size_t)node % FILTER_BITS;
+    return (filter[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+static bool goes(struct edge_list *l, int64_t from, int64_t to, int64_t *const map[2],
+                 const int64_t n[2], bool both)
+{
+    bool gone = is_removed(l, from, to);
+    if (both && is_removed(l, to, from))
+        gone = true;
+    return gone || (map[0] != NULL && from < n[0] && map[0][from] < 0) ||
+           (map[1] != NULL && to < n[1] && map[1][to] < 0);
+}
+
+static rcd_status find_gone(const struct change *c, struct edge_list *l, int64_t *const map[2],
+                            const int64_t n[2], struct rcd_error *err)
+{
+    const size_t n_old = n_old_edges(l);
+    const bool both = c->g->undirected, all = map[0] != NULL || map[1] != NULL;
+    l->renumbered = all;
+    if (l->n_removed == 0 && !all)
+        return RCD_OK;
+    uint64_t *filter = rcd_calloc(FILTER_BITS / 64, sizeof *filter);
+    size_t cap = 64;
+    l->gone = rcd_alloc(cap * sizeof *l->gone);
+    bool room = filter != NULL && l->gone != NULL;
+    for (size_t i = 0; room && i < 2 * l->n_removed; i++) {
+        if (i % 2 == 0 || both)
+            filter_put(filter, l->removed[i]);
+    }
+    const int64_t *ends = l->old != NULL ? l->old->data : NULL;
+    for (size_t e = 0; room && e < n_old; e++) {
+        if ((!all && !filter_has(filter, ends[e])) ||
+            !goes(l, ends[e], ends[n_old + e], map, n, both))
+            continue;
+        if (l->n_gone == cap) {
+            int64_t *more = rcd_realloc(l->gone, 2 * cap * sizeof *more);
+            room = more != NULL;
+            l->gone = room ? more : l->gone;
+            cap *= 2;
+        }
+        if (room)
+            l->gone[l->n_gone++] = (int64_t)e;
+    }
+    rcd_free(filter);
+    return room ? all_hit(c, l, err) : rcd_fail(err, RCD_ENOMEM, "no memory for a change");
+}
+
+/* An added edge in the new numbering, unless one of its ends goes. */
+static void put(struct edge_list *l, size_t from, int64_t a, int64_t b, int64_t *const map[2],
+                const int64_t n[2])
+{
+    struct added e = {from, {a, b}};
+    for (int i = 0; i < 2; i++) {
+        if (map[i] == NULL || e.ends[i] < 0 || e.ends[i] >= n[i])
+            continue;
+        e.ends[i] = map[i][e.ends[i]];
+        if (e.ends[i] < 0)
+            return;
+    }
+    l->list[l->n_list++] = e;
+}
+
+static rcd_status list_added(const struct change *c, struct edge_list *l, int64_t *const map[2],
                              const int64_t n[2], struct rcd_error *err)
 {
-    const int64_t n_old = l->old != NULL ? l->old->dims[1] : 0;
-    const int64_t n_add = l->add != NULL ? l->add->dims[1] : 0;
+    const size_t n_add = l->add != NULL ? (size_t)l->add->dims[1] : 0;
     const bool both = c->g->undirected;
-    l->list = rcd_alloc(((size_t)n_old + (size_t)n_add * (both ? 2 : 1) + 1) * sizeof *l->list);
+    l->list = rcd_alloc((2 * n_add + 1) * sizeof *l->list);
     if (l->list == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for a change");
-    for (int64_t e = 0; e < n_old; e++) {
-        const int64_t *ends = l->old->data;
-        const int64_t a = ends[e], b = ends[n_old + e];
-        bool gone = is_removed(l, a, b);
-        if (both && is_removed(l, b, a))
-            gone = true;
-        l->changed = l->changed || gone;
-        if (!gone)
-            put(l, (struct entry){.from = e, .ends = {a, b}}, map, n);
-    }
-    for (int64_t e = 0; e < n_add; e++) {
+    for (size_t e = 0; e < n_add; e++) {
         const int64_t a = l->add_ends[0][e], b = l->add_ends[1][e];
-        l->changed = true;
-        put(l, (struct entry){.from = e, .added = true, .ends = {a, b}}, map, n);
+        put(l, e, a, b, map, n);
         if (both && a != b)
-            put(l, (struct entry){.from = e, .added = true, .mirror = true, .ends = {b, a}}, map,
-                n);
+            put(l, e, b, a, map, n);
     }
-    return all_hit(c, l, err);
+    return RCD_OK;
+}
+
+/* ---- the next version's tensors ---------------------------------------------------------------------- */
+
+/* Rows of the old list that stay, run by run. */
+static void copy_kept(const struct edge_list *l, char *to, const char *from, size_t row)
+{
+    size_t at = 0;
+    for (size_t i = 0; i <= l->n_gone; i++) {
+        const size_t end = i < l->n_gone ? (size_t)l->gone[i] : n_old_edges(l);
+        if (end > at && row > 0)
+            memcpy(to, from + at * row, (end - at) * row);
+        to += (end - at) * row;
+        at = end + 1;
+    }
 }
 
 static rcd_status put_index(const struct change *c, const struct edge_list *l, const char *name,
-                            struct rcd_error *err)
+                            int64_t *const map[2], struct rcd_error *err)
 {
-    const int64_t dims[2] = {2, (int64_t)l->n};
+    const size_t n_old = n_old_edges(l), kept = n_old - l->n_gone, n = n_new_edges(l);
+    const int64_t dims[2] = {2, (int64_t)n};
     struct rcd_tensor *to = NULL;
     rcd_status st = rcd__graph_add(c->g, name, RCD_I64, 2, dims, 0, &to, err);
-    for (size_t e = 0; st == RCD_OK && e < l->n; e++) {
-        ((int64_t *)to->data)[e] = l->list[e].ends[0];
-        ((int64_t *)to->data)[l->n + e] = l->list[e].ends[1];
+    for (size_t r = 0; st == RCD_OK && r < 2; r++) {
+        int64_t *out = (int64_t *)to->data + r * n;
+        if (l->old != NULL)
+            copy_kept(l, (char *)out, (const char *)((const int64_t *)l->old->data + r * n_old),
+                      sizeof *out);
+        for (size_t e = 0; map[r] != NULL && e < kept; e++)
+            out[e] = map[r][out[e]];
+        for (size_t e = 0; e < l->n_list; e++)
+            out[kept + e] = l->list[e].ends[r];
     }
     return st;
 }
@@ -198,34 +279,50 @@ static rcd_status put_rows(const struct change *c, const struct edge_list *l, co
                         name);
     int64_t dims[RCD_MAX_RANK];
     memcpy(dims, like->dims, sizeof dims);
-    dims[0] = (int64_t)l->n;
+    dims[0] = (int64_t)n_new_edges(l);
     size_t row = 1;
     for (int d = 1; d < like->rank; d++)
         row *= (size_t)like->dims[d];
     struct rcd_tensor *to = NULL;
     rcd_status st = rcd__graph_add(c->g, name, like->dtype, like->rank, dims, 0, &to, err);
-    for (size_t e = 0; st == RCD_OK && e < l->n; e++)
-        rcd__copy_rows(to, e, l->list[e].added ? add : old, (size_t)l->list[e].from, 1, row, NULL);
+    if (st == RCD_OK && old != NULL)
+        copy_kept(l, to->data, old->data, row * rcd_dtype_size(like->dtype));
+    const size_t kept = n_old_edges(l) - l->n_gone;
+    for (size_t e = 0; st == RCD_OK && e < l->n_list; e++)
+        rcd__copy_rows(to, kept + e, add, l->list[e].from, 1, row, NULL);
     return st;
 }
 
-static rcd_status put_tensors(struct change *c, struct edge_list *l, struct rcd_error *err)
+static rcd_status note(const struct change *c, const struct edge_list *l, struct rcd_error *err)
+{
+    const struct rcd_graph_delta d = {.other = l->renumbered || l->old == NULL,
+                                      .n_removed = l->n_gone,
+                                      .removed = l->gone,
+                                      .n_added = l->n_list};
+    return rcd__graph_note(c->g, c->g->n - 1, &d, err);
+}
+
+static rcd_status put_tensors(struct change *c, struct edge_list *l, int64_t *const map[2],
+                              struct rcd_error *err)
 {
     rcd_status st = RCD_OK;
     char type[RCD_GRAPH_NAME_MAX + 1];
     const char *base = NULL;
+    const bool same = l->n_gone == 0 && l->n_list == 0 && !l->renumbered;
     for (size_t i = 0; st == RCD_OK && i < c->old->n; i++) {
         const char *name = c->old->tensors[i].name;
         rcd__type_of(name, type);
         (void)rcd__prefix(name, &base);
         if (!rcd__is_edge_name(name) || strcmp(type, l->type) != 0)
             continue;
-        if (!l->changed)
+        if (same)
             st = rcd__graph_share(c->g, c->old, i, err);
         else if (strcmp(base, "edge_index") == 0)
-            st = put_index(c, l, name, err);
+            st = put_index(c, l, name, map, err);
         else
             st = put_rows(c, l, name, &c->old->tensors[i].tensor, rcd__part(c, "add", name), err);
+        if (st == RCD_OK)
+            st = note(c, l, err);
     }
     for (size_t i = 0; st == RCD_OK && i < c->parts->n; i++) {
         const char *name = rcd__added_name(c, i);
@@ -236,7 +333,7 @@ static rcd_status put_tensors(struct change *c, struct edge_list *l, struct rcd_
         if (strcmp(type, l->type) != 0)
             continue;
         st = strcmp(base, "edge_index") == 0
-                 ? put_index(c, l, name, err)
+                 ? put_index(c, l, name, map, err)
                  : put_rows(c, l, name, NULL, &c->parts->tensors[i].tensor, err);
     }
     return st;
@@ -264,9 +361,11 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
     if (st == RCD_OK)
         st = read_removed(c, &l, err);
     if (st == RCD_OK)
-        st = list_edges(c, &l, map, n, err);
+        st = find_gone(c, &l, map, n, err);
     if (st == RCD_OK)
-        st = put_tensors(c, &l, err);
+        st = list_added(c, &l, map, n, err);
+    if (st == RCD_OK)
+        st = put_tensors(c, &l, map, err);
     rcd_free(map[0]);
     rcd_free(map[1]);
     list_done(&l);

@@ -156,7 +156,7 @@ rcd_status rcd_graph_load(const void *bytes, size_t len, rcd_graph **ret, struct
     if (st == RCD_OK && r.at != r.end)
         st = damaged(err);
     if (st == RCD_OK)
-        st = rcd__graph_finish(g, err);
+        st = rcd__graph_finish(g, NULL, err);
     if (st == RCD_OK)
         *ret = g;
     else

@@ -48,7 +48,9 @@ rcd_status rcd__graph_begin(const char *name, size_t cap, rcd_graph **ret, struc
         snprintf(g->name, sizeof g->name, "%s", name);
         g->tensors = rcd_calloc(cap + 1, sizeof *g->tensors);
         g->blobs = rcd_calloc(cap + 1, sizeof(void *));
-        if (g->tensors != NULL && g->blobs != NULL) {
+        g->deltas = rcd_calloc(cap + 1, sizeof *g->deltas);
+        g->told = rcd_calloc(cap + 1, sizeof *g->told);
+        if (g->tensors != NULL && g->blobs != NULL && g->deltas != NULL && g->told != NULL) {
             *ret = g;
             return RCD_OK;
         }
@@ -115,6 +117,31 @@ rcd_status rcd__graph_share(rcd_graph *g, const rcd_graph *from, size_t i, struc
     return RCD_OK;
 }
 
+static int64_t *copy_positions(const int64_t *from, size_t n)
+{
+    int64_t *own = rcd_alloc((n + 1) * sizeof *own);
+    if (own != NULL && n > 0)
+        memcpy(own, from, n * sizeof *own);
+    return own;
+}
+
+rcd_status rcd__graph_note(rcd_graph *g, size_t i, const struct rcd_graph_delta *d,
+                           struct rcd_error *err)
+{
+    g->deltas[i] = *d;
+    g->told[i] = true;
+    g->deltas[i].removed = copy_positions(d->removed, d->n_removed);
+    g->deltas[i].changed = copy_positions(d->changed, d->n_changed);
+    if (g->deltas[i].removed == NULL || g->deltas[i].changed == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for a change");
+    return RCD_OK;
+}
+
+struct rcd_graph_delta rcd_graph_delta_of(const rcd_graph *g, size_t i)
+{
+    return g->told[i] ? g->deltas[i] : (struct rcd_graph_delta){.other = true};
+}
+
 void rcd__copy_rows(struct rcd_tensor *to, size_t at, const struct rcd_tensor *from, size_t from_at,
                     size_t n, size_t row, char **text)
 {
@@ -155,13 +182,19 @@ rcd_graph *rcd_graph_ref(rcd_graph *g)
     return g;
 }
 
-static void free_name(const char *name)
+static void free_held(const void *held)
 {
     union {
-        const char *c;
+        const void *c;
         void *p;
-    } u = {.c = name};
+    } u = {.c = held};
     rcd_free(u.p);
+}
+
+static void blob_unref(struct rcd__blob *b)
+{
+    if (b != NULL && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        rcd_free(b);
 }
 
 rcd_graph *rcd_graph_unref(rcd_graph *g)
@@ -170,14 +203,17 @@ rcd_graph *rcd_graph_unref(rcd_graph *g)
     if (g == NULL || __atomic_sub_fetch(&g->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return NULL;
     for (size_t i = 0; i < g->n; i++) {
-        free_name(g->tensors[i].name);
-        if (__atomic_sub_fetch(&g->blobs[i]->refs, 1, __ATOMIC_ACQ_REL) == 0)
-            rcd_free(g->blobs[i]);
+        free_held(g->tensors[i].name);
+        free_held(g->deltas[i].removed);
+        free_held(g->deltas[i].changed);
+        blob_unref(g->blobs[i]);
     }
     for (size_t i = 0; i < g->n_groups; i++)
-        rcd_free(g->groups[i].ids);
+        blob_unref(g->groups[i].ids_blob);
     rcd_free(g->tensors);
     rcd_free(g->blobs);
+    rcd_free(g->deltas);
+    rcd_free(g->told);
     rcd_free(g->groups);
     rcd_free(g->listed);
     rcd_free(g);

@@ -11,8 +11,9 @@ struct rcd__blob {
 struct rcd__group {
     struct rcd_graph_group is; /* first: rcd_graph_groups gives them out */
     char name[RCD_GRAPH_NAME_MAX + 1];
-    uint32_t *ids; /* open hash of the "id" tensor's rows + 1; 0: free; NULL: no ids */
-    size_t n_ids;  /* places, a power of two */
+    uint32_t *ids;              /* open hash of the "id" tensor's rows + 1; 0: free; NULL: no ids */
+    size_t n_ids;               /* places, a power of two */
+    struct rcd__blob *ids_blob; /* that holds them; shared by versions with the same ids */
 };
 
 struct rcd_graph {
@@ -25,6 +26,8 @@ struct rcd_graph {
     size_t n, n_groups;
     struct rcd_graph_tensor *tensors; /* names and blobs are held */
     struct rcd__blob **blobs;
+    struct rcd_graph_delta *deltas; /* per tensor; positions are held. `told`: it is known */
+    bool *told;
     struct rcd_graph_group *listed; /* groups[].is, for the outside */
     struct rcd__group *groups;
 };
@@ -40,11 +43,16 @@ RCD_MUST_CHECK rcd_status rcd__graph_add(rcd_graph *g, const char *name, rcd_dty
 /** The same tensor as another version has. */
 RCD_MUST_CHECK rcd_status rcd__graph_share(rcd_graph *g, const rcd_graph *from, size_t i,
                                            struct rcd_error *err);
+/** Tensor i differs so from the version before; positions are copied. */
+RCD_MUST_CHECK rcd_status rcd__graph_note(rcd_graph *g, size_t i, const struct rcd_graph_delta *d,
+                                          struct rcd_error *err);
 /** A copy; BYTES with their texts. */
 RCD_MUST_CHECK rcd_status rcd__graph_copy(rcd_graph *g, const char *name,
                                           const struct rcd_tensor *t, struct rcd_error *err);
-/** Find the types, check every size, index and id. RCD_EINVAL. */
-RCD_MUST_CHECK rcd_status rcd__graph_finish(rcd_graph *g, struct rcd_error *err);
+/** Find the types, check every size, index and id. `like`: a version that may have the same ids; or NULL.
+ * RCD_EINVAL. */
+RCD_MUST_CHECK rcd_status rcd__graph_finish(rcd_graph *g, const rcd_graph *like,
+                                            struct rcd_error *err);
 
 /** "author.writes.paper.edge_index" -> 19 ("author.writes.paper"), base "edge_index". */
 size_t rcd__prefix(const char *name, const char **ret_base);

@@ -156,7 +156,7 @@ static rcd_status make_nodes(struct change *c, struct rcd_error *err)
         st = rcd__graph_copy(c->nodes, name, &c->parts->tensors[i].tensor, err);
     }
     if (st == RCD_OK)
-        st = rcd__graph_finish(c->nodes, err);
+        st = rcd__graph_finish(c->nodes, c->old, err);
     for (size_t i = 0; st == RCD_OK && i < c->nodes->n; i++)
         st = set_rows(c, c->nodes->tensors[i].name, &c->nodes->tensors[i].tensor, err);
     for (size_t i = 0; st == RCD_OK && !c->first && i < c->parts->n; i++) {
@@ -204,6 +204,43 @@ rcd_status rcd__node_map(const struct change *c, const char *type, int64_t **ret
     return RCD_OK;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* What became of a node tensor none of whose rows went: rows that were set, rows that were added. */
+static rcd_status note_rows(const struct change *c, const struct rcd_graph_tensor *t,
+                            struct rcd_error *err)
+{
+    char type[RCD_GRAPH_NAME_MAX + 1];
+    rcd__type_of(t->name, type);
+    const struct rcd_tensor *old = rcd_graph_tensor(c->old, t->name);
+    const struct rcd_tensor *who =
+        rcd__part(c, "set", t->name) != NULL ? rcd__part_of(c, "set", type, "nodes") : NULL;
+    struct rcd_graph_delta d = {.other = old == NULL};
+    if (old != NULL)
+        d.n_added = (size_t)(t->tensor.dims[0] - old->dims[0]);
+    int64_t *at = who != NULL ? rcd_alloc((who->n + 1) * sizeof *at) : NULL;
+    rcd_status st = RCD_OK;
+    if (who != NULL)
+        st = at != NULL ? rcd_graph_find(c->nodes, type, who, at, err)
+                        : rcd_fail(err, RCD_ENOMEM, "no memory for a change");
+    if (st == RCD_OK && who != NULL && old != NULL) {
+        qsort(at, who->n, sizeof *at, by_number);
+        for (size_t i = 0; i < who->n; i++) {
+            if (at[i] < old->dims[0] && (d.n_changed == 0 || at[d.n_changed - 1] != at[i]))
+                at[d.n_changed++] = at[i];
+        }
+        d.changed = at;
+    }
+    if (st == RCD_OK)
+        st = rcd__graph_note(c->g, c->g->n - 1, &d, err);
+    rcd_free(at);
+    return st;
+}
+
 static rcd_status keep_nodes(struct change *c, struct rcd_error *err)
 {
     rcd_status st = RCD_OK;
@@ -217,6 +254,8 @@ static rcd_status keep_nodes(struct change *c, struct rcd_error *err)
             return st;
         if (map == NULL) {
             st = rcd__graph_share(c->g, c->nodes, i, err);
+            if (st == RCD_OK)
+                st = note_rows(c, t, err);
             continue;
         }
         int64_t dims[RCD_MAX_RANK];
@@ -266,7 +305,7 @@ static rcd_status next(struct change *c, rcd_graph **ret, struct rcd_error *err)
     if (st == RCD_OK && c->g->n > RCD_GRAPH_TENSORS_MAX)
         st = rcd_fail(err, RCD_EINVAL, "%zu tensors, at most %d", c->g->n, RCD_GRAPH_TENSORS_MAX);
     if (st == RCD_OK)
-        st = rcd__graph_finish(c->g, err);
+        st = rcd__graph_finish(c->g, c->nodes, err);
     rcd_graph_unref(c->nodes);
     if (st == RCD_OK)
         *ret = c->g;
