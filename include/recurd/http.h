@@ -141,6 +141,8 @@ rcd_http_stream *rcd_http_stream_begin(rcd_http_req *req, const char *content_ty
  * more than max_buffered bytes would wait; RCD_ENOMEM: no memory for them. Then the stream is cut.
  * RCD_ECANCELLED: it has ended already. After any of them `closed` comes from the loop. */
 rcd_status rcd_http_stream_write(rcd_http_stream *s, const void *bytes, size_t len);
+/** Bytes that wait for the client. */
+size_t rcd_http_stream_waiting(const rcd_http_stream *s);
 /** No more bytes: the answer ends after what is buffered. */
 void rcd_http_stream_end(rcd_http_stream *s);
 

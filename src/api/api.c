@@ -56,6 +56,7 @@ static const struct rcd_route routes[] = {
     {"PATCH", GRAPH, rcd__graph_patch, 0},
     {"DELETE", GRAPH, rcd__graph_remove, 0},
     {"GET", GRAPH "/tensors", rcd__graph_read, 0},
+    {"GET", GRAPH "/events", rcd__graph_events, 0},
     {"POST", "/v2/repository/index", rcd__index, 0},
     {"POST", "/v2/repository/models/{model}/load", rcd__load, RCD_ROUTE_ADMIN},
     {"POST", "/v2/repository/models/{model}/unload", rcd__unload, RCD_ROUTE_ADMIN},
@@ -148,6 +149,7 @@ void rcd_api_tick(rcd_api *api)
     rcd__stores_tick(api->opts.stores, api->opts.registry);
     rcd__bindings_tidy(api, rcd_now_ns());
     rcd__events_pump(api);
+    rcd__graph_events_pump(api);
 }
 
 void rcd_api_note_loop_lag(rcd_api *api, double seconds)

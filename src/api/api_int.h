@@ -33,6 +33,8 @@ struct rcd_api {
     struct rcd__binding *bindings; /* graph_infer.c */
     size_t n_bindings, binding_bytes;
     uint64_t binding_hits, binding_misses;
+    uint64_t binding_followed, binding_anew;     /* after a change of the graph */
+    struct rcd__graph_listener *graph_listeners; /* graph_events.c */
 };
 
 /* ---- answer.c ---- */
@@ -84,5 +86,5 @@ rcd_http_handler rcd__session_state_get, rcd__session_state_put, rcd__session_ex
 rcd_http_handler rcd__session_import, rcd__session_fork, rcd__session_rewind, rcd__session_events;
 rcd_http_handler rcd__model_plan;
 rcd_http_handler rcd__graph_put, rcd__graph_patch, rcd__graph_describe, rcd__graph_list;
-rcd_http_handler rcd__graph_read, rcd__graph_remove;
+rcd_http_handler rcd__graph_read, rcd__graph_remove, rcd__graph_events;
 rcd_http_handler rcd__snapshot_make, rcd__snapshot_list, rcd__snapshot_drop;

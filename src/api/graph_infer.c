@@ -1,32 +1,11 @@
 /* graph_infer.c - inference on a graph that the server keeps.
  *
- * Inputs that the request does not give come from the graph, by name. What depends on them alone is
- * computed once for each version of the graph and of the model (engine_bind.h) and kept: a model
- * whose inputs all come from the graph then costs a look-up. Bindings are made on helper threads;
- * requests that need one that is being made wait for it. Everything here runs on the loop but for
- * work_run and rcd__graph_rows. */
-#include "graphs.h"
+ * Inputs that the request does not give come from the graph, by name; results that depend on them alone
+ * are kept (graph_bindings.c). Everything here runs on the loop but for rcd__graph_rows. */
+#include "graph_bindings.h"
 #include "infer_int.h"
 
 #include <string.h>
-#include <uv.h>
-
-enum { MAX_FIXED = 64, MAX_BINDINGS = 256 };
-
-struct rcd__binding {
-    struct rcd__binding *next;
-    uv_work_t work;
-    rcd_api *api;
-    rcd_graph *graph;
-    rcd_plan *plan;
-    uint64_t fixed; /* bit per input of the plan */
-    rcd_bound *bound;
-    bool making, stale; /* stale: goes as soon as it is made */
-    uint64_t used_ns;
-    struct rcd__infer *waits; /* in the order of arrival */
-    struct rcd_tensor in[MAX_FIXED];
-    struct rcd_error err;
-};
 
 /* ---- the request --------------------------------------------------------------------------------- */
 
@@ -83,9 +62,9 @@ rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct
     struct rcd__on_graph *o = &x->on_graph;
     size_t n = 0;
     const struct rcd_io *io = rcd_plan_inputs(rcd_version_plan(x->version), &n);
-    if (n > MAX_FIXED)
+    if (n > RCD__MAX_FIXED)
         return rcd_fail(err, RCD_EUNSUPPORTED, "models with more than %d inputs take no graph",
-                        MAX_FIXED);
+                        RCD__MAX_FIXED);
     for (size_t i = 0; i < n; i++) {
         const struct rcd_tensor *t = rcd_graph_tensor(o->graph, io[i].name);
         if (in[i].dtype == RCD_BYTES && io[i].dtype == RCD_I64) { /* ids of nodes */
@@ -139,178 +118,4 @@ void rcd__graph_release(struct rcd__infer *x)
 {
     x->on_graph.bound = rcd_bound_unref(x->on_graph.bound);
     x->on_graph.graph = rcd_graph_unref(x->on_graph.graph);
-}
-
-/* ---- bindings ------------------------------------------------------------------------------------ */
-
-static void binding_free(struct rcd__binding *b)
-{
-    struct rcd__binding **at = &b->api->bindings;
-    while (*at != b)
-        at = &(*at)->next;
-    *at = b->next;
-    b->api->n_bindings--;
-    if (b->bound != NULL)
-        b->api->binding_bytes -= rcd_bound_bytes(b->bound);
-    rcd_bound_unref(b->bound);
-    rcd_graph_unref(b->graph);
-    rcd_plan_unref(b->plan);
-    rcd_free(b);
-}
-
-void rcd__bindings_free(rcd_api *api)
-{
-    while (api->bindings != NULL)
-        binding_free(api->bindings);
-}
-
-static void drop_of(rcd_api *api, const char *name, const rcd_graph *but)
-{
-    for (struct rcd__binding *b = api->bindings, *next; b != NULL; b = next) {
-        next = b->next;
-        if (b->graph == but || strcmp(rcd_graph_name(b->graph), name) != 0)
-            continue;
-        b->stale = true;
-        if (!b->making)
-            binding_free(b);
-    }
-}
-
-void rcd__graph_changed(rcd_api *api, const rcd_graph *g)
-{
-    api->graph_changes_done++;
-    drop_of(api, rcd_graph_name(g), g);
-}
-
-void rcd__graph_forget(rcd_api *api, const char *name)
-{
-    drop_of(api, name, NULL);
-}
-
-/* Idle ones go, because they keep versions of models alive; and the least recently used ones while
- * there are too many bytes. */
-void rcd__bindings_tidy(rcd_api *api, uint64_t now_ns)
-{
-    for (;;) {
-        struct rcd__binding *oldest = NULL;
-        for (struct rcd__binding *b = api->bindings; b != NULL; b = b->next) {
-            if (!b->making && (oldest == NULL || b->used_ns < oldest->used_ns))
-                oldest = b;
-        }
-        if (oldest == NULL)
-            return;
-        bool over =
-            api->binding_bytes > api->opts.max_binding_bytes || api->n_bindings > MAX_BINDINGS;
-        bool idle = now_ns - oldest->used_ns > api->opts.binding_idle_ns;
-        if (!over && !idle)
-            return;
-        binding_free(oldest);
-    }
-}
-
-/* On a helper thread. */
-static void work_run(uv_work_t *work)
-{
-    struct rcd__binding *b = work->data;
-    rcd_exec *exec = rcd_exec_new(b->api->opts.max_run_bytes, 0);
-    if (exec == NULL)
-        rcd_fail(&b->err, RCD_ENOMEM, "no memory to run the model on graph '%s'",
-                 rcd_graph_name(b->graph));
-    else if (rcd_exec_set_threads(exec, b->api->opts.run_threads, &b->err) == RCD_OK)
-        b->err.code = rcd_bound_new(exec, b->plan, b->in, NULL, &b->bound, &b->err);
-    rcd_exec_free(exec);
-}
-
-static void give(struct rcd__binding *b, struct rcd__infer *x)
-{
-    x->on_graph.bound = rcd_bound_ref(b->bound);
-    x->job.infer.bound = b->bound;
-    b->used_ns = rcd_now_ns();
-}
-
-static void work_after(uv_work_t *work, int status)
-{
-    struct rcd__binding *b = work->data;
-    rcd_api *api = b->api;
-    api->pending--;
-    b->making = false;
-    if (status != 0)
-        rcd_fail(&b->err, RCD_EUNAVAILABLE, "the server is stopping");
-    if (b->bound != NULL)
-        api->binding_bytes += rcd_bound_bytes(b->bound);
-    struct rcd__infer *x = b->waits;
-    b->waits = NULL;
-    while (x != NULL) {
-        struct rcd__infer *next = x->on_graph.next;
-        if (b->err.code == RCD_OK)
-            give(b, x);
-        api->pending--;
-        x->on_graph.go(x, b->err.code == RCD_OK ? NULL : &b->err);
-        x = next;
-    }
-    if (b->err.code != RCD_OK || b->stale)
-        binding_free(b);
-    rcd__bindings_tidy(api, rcd_now_ns());
-}
-
-static struct rcd__binding *binding_new(struct rcd__infer *x, rcd_plan *plan)
-{
-    const struct rcd__on_graph *o = &x->on_graph;
-    rcd_api *api = x->api;
-    struct rcd__binding *b = rcd_calloc(1, sizeof *b);
-    if (b == NULL)
-        return NULL;
-    size_t n = 0;
-    const struct rcd_io *io = rcd_plan_inputs(plan, &n);
-    for (size_t i = 0; i < n; i++) {
-        if ((o->fixed >> i & 1) != 0)
-            b->in[i] = *rcd_graph_tensor(o->graph, io[i].name);
-    }
-    b->api = api;
-    b->graph = rcd_graph_ref(o->graph);
-    b->plan = rcd_plan_ref(plan);
-    b->fixed = o->fixed;
-    b->work.data = b;
-    b->next = api->bindings;
-    api->bindings = b;
-    api->n_bindings++;
-    if (uv_queue_work(api->opts.loop, &b->work, work_run, work_after) != 0) {
-        binding_free(b);
-        return NULL;
-    }
-    b->making = true;
-    api->pending++;
-    return b;
-}
-
-bool rcd__graph_bind(struct rcd__infer *x,
-                     void (*go)(struct rcd__infer *x, const struct rcd_error *err))
-{
-    struct rcd__on_graph *o = &x->on_graph;
-    rcd_api *api = x->api;
-    rcd_plan *plan = rcd_version_plan(x->version);
-    struct rcd__binding *b = api->bindings;
-    while (b != NULL && (b->graph != o->graph || b->plan != plan || b->fixed != o->fixed))
-        b = b->next;
-    api->binding_hits += b != NULL;
-    api->binding_misses += b == NULL;
-    if (b == NULL)
-        b = binding_new(x, plan);
-    if (b == NULL) {
-        const struct rcd_error err = {.code = RCD_ENOMEM, .text = "no memory for the request"};
-        go(x, &err);
-        return false;
-    }
-    if (!b->making) {
-        give(b, x);
-        return true;
-    }
-    o->go = go;
-    o->next = NULL;
-    struct rcd__infer **at = &b->waits;
-    while (*at != NULL)
-        at = &(*at)->on_graph.next;
-    *at = x;
-    api->pending++;
-    return false;
 }

@@ -8,12 +8,12 @@ struct rcd__infer;
 struct rcd_prom;
 
 void rcd__metrics_graphs(const rcd_api *api, struct rcd_prom *p);
-/** A new version is the newest one: what was kept for older ones goes. */
-void rcd__graph_changed(rcd_api *api, const rcd_graph *g);
+/** A new version is the newest one: what is kept and used goes on to it. */
+void rcd__graph_changed(rcd_api *api, rcd_graph *g);
 /** The graph goes. */
 void rcd__graph_forget(rcd_api *api, const char *name);
 
-/* ---- graph_infer.c: a request whose inputs come from a graph --------------------------------------- */
+/* ---- graph_infer.c, graph_bindings.c: a request whose inputs come from a graph --------------------------------------- */
 
 /** After the parameters: find the graph. RCD_ENOTFOUND, RCD_ECONFLICT. */
 RCD_MUST_CHECK rcd_status rcd__graph_find(struct rcd__infer *x, struct rcd_error *err);
@@ -35,5 +35,7 @@ void rcd__graph_release(struct rcd__infer *x);
 /** Bindings that are kept; a list of the api's. */
 struct rcd__binding;
 void rcd__bindings_free(rcd_api *api);
+/** Send what waits in the streams of predictions; end those whose model is gone. */
+void rcd__graph_events_pump(rcd_api *api);
 /** Let go what is idle or over the limit. */
 void rcd__bindings_tidy(rcd_api *api, uint64_t now_ns);

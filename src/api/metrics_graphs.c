@@ -25,4 +25,12 @@ void rcd__metrics_graphs(const rcd_api *api, struct rcd_prom *p)
                     "there.");
     rcd_prom_sample_u64(p, name, &(struct rcd_label){"outcome", "hit"}, 1, api->binding_hits);
     rcd_prom_sample_u64(p, name, &(struct rcd_label){"outcome", "miss"}, 1, api->binding_misses);
+    static const char updates[] = "recurd_graph_updates_total";
+    rcd_prom_family(
+        p, updates, "counter",
+        "Results brought to a new version of their graph, by whether only rows that can "
+        "have changed were computed.");
+    rcd_prom_sample_u64(p, updates, &(struct rcd_label){"outcome", "followed"}, 1,
+                        api->binding_followed);
+    rcd_prom_sample_u64(p, updates, &(struct rcd_label){"outcome", "anew"}, 1, api->binding_anew);
 }

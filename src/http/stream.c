@@ -255,6 +255,11 @@ rcd_status rcd_http_stream_write(rcd_http_stream *s, const void *bytes, size_t l
     return st;
 }
 
+size_t rcd_http_stream_waiting(const rcd_http_stream *s)
+{
+    return s->bytes.len - s->taken;
+}
+
 void rcd_http_stream_end(rcd_http_stream *s)
 {
     if (s->req != NULL && !s->ended && !s->cut)

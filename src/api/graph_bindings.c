@@ -1,0 +1,443 @@
+/* graph_bindings.c - what depends on a graph alone, computed once for each version of graph and model
+ * (engine_bind.h) and kept: a model whose inputs all come from the graph then costs a look-up.
+ *
+ * Bindings are made on helper threads; requests that need one that is being made wait for it. When the
+ * graph changes, those that are used or listened to go on to the new version, version by version, from
+ * what they were; when many versions wait, some are passed over and all is made anew. Everything here
+ * runs on the loop but for work_run. */
+#include "graph_bindings.h"
+#include "infer_int.h"
+
+#include <string.h>
+
+enum { MAX_BINDINGS = 256, MAX_UNREAD = 16, WAIT_BEFORE_SKIP = 4 };
+
+static void binding_free(struct rcd__binding *b)
+{
+    struct rcd__binding **at = &b->api->bindings;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+    b->api->n_bindings--;
+    if (b->listeners > 0)
+        rcd__graph_streams_forget(b->api, b);
+    if (b->bound != NULL)
+        b->api->binding_bytes -= rcd_bound_bytes(b->bound);
+    for (size_t i = 0; i < b->n_later; i++)
+        rcd_graph_unref(b->later[i]);
+    rcd_bound_unref(b->bound);
+    rcd_bound_unref(b->old);
+    rcd_bound_unref(b->before);
+    rcd_exec_free(b->exec);
+    rcd_graph_unref(b->graph);
+    rcd_plan_unref(b->plan);
+    rcd_free(b);
+}
+
+void rcd__bindings_free(rcd_api *api)
+{
+    while (api->bindings != NULL)
+        binding_free(api->bindings);
+}
+
+/* Idle ones go, because they keep versions of models alive; and the least recently used ones while
+ * there are too many bytes. */
+void rcd__bindings_tidy(rcd_api *api, uint64_t now_ns)
+{
+    for (;;) {
+        struct rcd__binding *oldest = NULL;
+        for (struct rcd__binding *b = api->bindings; b != NULL; b = b->next) {
+            if (!b->making && b->listeners == 0 && (oldest == NULL || b->used_ns < oldest->used_ns))
+                oldest = b;
+        }
+        if (oldest == NULL)
+            return;
+        bool over =
+            api->binding_bytes > api->opts.max_binding_bytes || api->n_bindings > MAX_BINDINGS;
+        bool idle = now_ns - oldest->used_ns > api->opts.binding_idle_ns;
+        if (!over && !idle)
+            return;
+        binding_free(oldest);
+    }
+}
+
+/* ---- a step, on a helper thread ---------------------------------------------------------------------- */
+
+static size_t tensor_at(const rcd_graph *g, const char *name)
+{
+    size_t n = 0, i = 0;
+    const struct rcd_graph_tensor *t = rcd_graph_tensors(g, &n);
+    while (i < n && strcmp(t[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+/* Rows of t at the given positions, packed; NULL: no memory. */
+static void *pack_rows(struct rcd_arena *a, const struct rcd_tensor *t, const int64_t *at, size_t n)
+{
+    const size_t row = t->dims[0] > 0 ? t->n / (size_t)t->dims[0] * rcd_dtype_size(t->dtype) : 0;
+    char *to = rcd_arena_alloc_aligned(a, n * row + 1);
+    for (size_t i = 0; to != NULL && i < n && row > 0; i++)
+        memcpy(to + i * row, (const char *)t->data + (size_t)at[i] * row, row);
+    return to;
+}
+
+/* The last n columns of an i64[2][edges]. */
+static void *pack_ends(struct rcd_arena *a, const struct rcd_tensor *t, size_t n)
+{
+    const size_t edges = (size_t)t->dims[1];
+    int64_t *to = rcd_arena_alloc_aligned(a, 2 * n * sizeof *to + 1);
+    for (size_t r = 0; to != NULL && n > 0 && r < 2; r++)
+        memcpy(to + r * n, (const int64_t *)t->data + (r + 1) * edges - n, n * sizeof *to);
+    return to;
+}
+
+static struct rcd_input_delta delta_of(const struct rcd__binding *b, size_t i, const char *name,
+                                       struct rcd_arena *a)
+{
+    const struct rcd_tensor *t = &b->in[i];
+    const struct rcd_graph_delta g = rcd_graph_delta_of(b->graph, tensor_at(b->graph, name));
+    struct rcd_input_delta d = {.other = b->anew || g.other,
+                                .n_removed = g.n_removed,
+                                .removed = g.removed,
+                                .n_added = g.n_added,
+                                .n_changed = g.n_changed,
+                                .changed = g.changed};
+    if (d.other)
+        return d;
+    if (b->entries[i].axis == 1) {
+        d.added = pack_ends(a, t, d.n_added);
+        d.other = d.added == NULL || d.n_changed > 0;
+        return d;
+    }
+    const size_t row = t->dims[0] > 0 ? t->n / (size_t)t->dims[0] * rcd_dtype_size(t->dtype) : 0;
+    d.added = (const char *)t->data + ((size_t)t->dims[0] - d.n_added) * row;
+    d.values = pack_rows(a, t, d.changed, d.n_changed);
+    d.other = d.values == NULL;
+    return d;
+}
+
+static rcd_status go_on(struct rcd__binding *b)
+{
+    struct rcd_input_delta deltas[RCD__MAX_FIXED] = {{.other = false}};
+    struct rcd_arena arena;
+    size_t n = 0;
+    const struct rcd_io *io = rcd_plan_inputs(b->plan, &n);
+    rcd_arena_init(&arena, SIZE_MAX / 2);
+    for (size_t i = 0; i < n; i++) {
+        if ((b->fixed >> i & 1) != 0)
+            deltas[i] = delta_of(b, i, io[i].name, &arena);
+    }
+    rcd_bound *old = b->old;
+    b->old = NULL;
+    rcd_status st = rcd_bound_update(b->exec, old, b->in, deltas, NULL, &b->bound, &b->err);
+    b->followed = b->bound != NULL;
+    rcd_arena_done(&arena);
+    return st;
+}
+
+static void work_run(uv_work_t *work)
+{
+    struct rcd__binding *b = work->data;
+    rcd_status st = RCD_OK;
+    if (b->exec == NULL) {
+        b->exec = rcd_exec_new(b->api->opts.max_run_bytes, b->follow ? 64u << 20 : 0);
+        if (b->exec == NULL)
+            st = rcd_fail(&b->err, RCD_ENOMEM, "no memory to run the model on graph '%s'",
+                          rcd_graph_name(b->graph));
+        else
+            st = rcd_exec_set_threads(b->exec, b->api->opts.run_threads, &b->err);
+    }
+    if (st == RCD_OK && b->old != NULL)
+        st = go_on(b);
+    if (st == RCD_OK && b->bound == NULL && b->follow)
+        st = rcd_bound_new_live(b->exec, b->plan, b->in, b->entries, b->may_bytes, NULL, &b->bound,
+                                &b->err);
+    else if (st == RCD_OK && b->bound == NULL)
+        st = rcd_bound_new(b->exec, b->plan, b->in, NULL, &b->bound, &b->err);
+    b->err.code = st;
+}
+
+/* ---- steps, on the loop ------------------------------------------------------------------------------- */
+
+static void give(struct rcd__binding *b, struct rcd__infer *x)
+{
+    x->on_graph.bound = rcd_bound_ref(b->bound);
+    x->job.infer.bound = b->bound;
+    b->used_ns = rcd_now_ns();
+    b->unread = 0;
+}
+
+/* Requests that wait for this version, or for any when there will be no more. */
+static void serve(struct rcd__binding *b, bool all)
+{
+    struct rcd__infer **at = &b->waits, *ready = NULL, **end = &ready;
+    while (*at != NULL) {
+        struct rcd__infer *x = *at;
+        if (!all && x->on_graph.graph != b->graph) {
+            at = &x->on_graph.next;
+            continue;
+        }
+        *at = x->on_graph.next;
+        x->on_graph.next = NULL;
+        *end = x;
+        end = &x->on_graph.next;
+    }
+    static const struct rcd_error late = {.code = RCD_EUNAVAILABLE,
+                                          .text = "the graph changes too fast"};
+    while (ready != NULL) {
+        struct rcd__infer *x = ready;
+        ready = x->on_graph.next;
+        const struct rcd_error *err = b->err.code != RCD_OK           ? &b->err
+                                      : x->on_graph.graph != b->graph ? &late
+                                                                      : NULL;
+        if (err == NULL)
+            give(b, x);
+        b->api->pending--;
+        x->on_graph.go(x, err);
+    }
+}
+
+static void work_after(uv_work_t *work, int status);
+
+static int group_of(const rcd_graph *g, const char *tensor)
+{
+    const char *dot = strrchr(tensor, '.'), *base = dot != NULL ? dot + 1 : tensor;
+    const size_t len = dot != NULL ? (size_t)(dot - tensor) : 0;
+    size_t n = 0;
+    const struct rcd_graph_group *k = rcd_graph_groups(g, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (k[i].edges == (strncmp(base, "edge_", 5) == 0) && strlen(k[i].name) == len &&
+            strncmp(k[i].name, tensor, len) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* False: the graph lacks an input. */
+static bool take_inputs(struct rcd__binding *b)
+{
+    size_t n = 0;
+    const struct rcd_io *io = rcd_plan_inputs(b->plan, &n);
+    for (size_t i = 0; i < n; i++) {
+        b->in[i] = (struct rcd_tensor){.dtype = RCD_NONE};
+        if ((b->fixed >> i & 1) == 0)
+            continue;
+        const struct rcd_tensor *t = rcd_graph_tensor(b->graph, io[i].name);
+        if (t == NULL)
+            return false;
+        const size_t len = strlen(io[i].name);
+        const bool ends = len >= 10 && strcmp(io[i].name + len - 10, "edge_index") == 0;
+        b->in[i] = *t;
+        b->entries[i] =
+            (struct rcd_bound_entries){.group = group_of(b->graph, io[i].name), .axis = ends};
+    }
+    return true;
+}
+
+static bool begin(struct rcd__binding *b)
+{
+    rcd_api *api = b->api;
+    b->err = (struct rcd_error){.code = RCD_OK};
+    b->followed = false;
+    if (!take_inputs(b) || uv_queue_work(api->opts.loop, &b->work, work_run, work_after) != 0)
+        return false;
+    b->making = true;
+    api->pending++;
+    return true;
+}
+
+/* From the version that is there to the next that waits. */
+static bool step(struct rcd__binding *b)
+{
+    rcd_api *api = b->api;
+    rcd_graph *next = b->later[0];
+    b->anew = b->skips[0] || rcd_graph_version(next) != rcd_graph_version(b->graph) + 1;
+    b->n_later--;
+    memmove(b->later, b->later + 1, b->n_later * sizeof(void *));
+    memmove(b->skips, b->skips + 1, b->n_later * sizeof *b->skips);
+    rcd_graph_unref(b->graph);
+    b->graph = next;
+    api->binding_bytes -= rcd_bound_bytes(b->bound);
+    b->may_bytes = api->binding_bytes < api->opts.max_binding_bytes
+                       ? api->opts.max_binding_bytes - api->binding_bytes
+                       : 0;
+    b->old = b->bound;
+    b->before = b->listeners > 0 ? rcd_bound_ref(b->bound) : NULL;
+    b->bound = NULL;
+    if (!b->follow)
+        b->exec = rcd_exec_free(b->exec);
+    b->follow = b->stepped = true;
+    return begin(b);
+}
+
+/* Nothing more comes of it. */
+static void give_up(struct rcd__binding *b, const char *why)
+{
+    rcd__graph_streams_end(b->api, NULL, b, why);
+    serve(b, true);
+    binding_free(b);
+}
+
+static void work_after(uv_work_t *work, int status)
+{
+    struct rcd__binding *b = work->data;
+    rcd_api *api = b->api;
+    api->pending--;
+    b->making = false;
+    if (status != 0)
+        rcd_fail(&b->err, RCD_EUNAVAILABLE, "the server is stopping");
+    if (b->bound != NULL)
+        api->binding_bytes += rcd_bound_bytes(b->bound);
+    if (b->stepped && b->bound != NULL)
+        *(b->followed ? &api->binding_followed : &api->binding_anew) += 1;
+    if (!b->follow)
+        b->exec = rcd_exec_free(b->exec);
+    if (b->err.code == RCD_OK) {
+        serve(b, false);
+        rcd__graph_predictions(api, b);
+    }
+    b->before = rcd_bound_unref(b->before);
+    if (b->err.code != RCD_OK || b->stale)
+        give_up(b, b->err.code != RCD_OK ? b->err.text : "the graph changes too fast");
+    else if (b->n_later > 0 && !step(b))
+        give_up(b, "the graph lacks an input of the model");
+    rcd__bindings_tidy(api, rcd_now_ns());
+}
+
+/* ---- versions ------------------------------------------------------------------------------------------- */
+
+static bool is_waited_for(const struct rcd__binding *b, const rcd_graph *g)
+{
+    for (const struct rcd__infer *x = b->waits; x != NULL; x = x->on_graph.next) {
+        if (x->on_graph.graph == g)
+            return true;
+    }
+    return false;
+}
+
+static void follow(struct rcd__binding *b, rcd_graph *g)
+{
+    const size_t n = b->n_later;
+    if (n >= WAIT_BEFORE_SKIP && !is_waited_for(b, b->later[n - 1])) {
+        rcd_graph_unref(b->later[n - 1]);
+        b->later[n - 1] = rcd_graph_ref(g);
+        b->skips[n - 1] = true;
+        return;
+    }
+    if (n == RCD__MAX_LATER) {
+        b->stale = true;
+        return;
+    }
+    b->skips[n] = false;
+    b->later[b->n_later++] = rcd_graph_ref(g);
+    if (!b->making && !step(b))
+        give_up(b, "the graph lacks an input of the model");
+}
+
+void rcd__graph_changed(rcd_api *api, rcd_graph *g)
+{
+    api->graph_changes_done++;
+    for (struct rcd__binding *b = api->bindings, *next; b != NULL; b = next) {
+        next = b->next;
+        if (b->graph == g || b->stale || strcmp(rcd_graph_name(b->graph), rcd_graph_name(g)) != 0)
+            continue;
+        if (b->listeners > 0 || b->waits != NULL || ++b->unread <= MAX_UNREAD) {
+            follow(b, g);
+            continue;
+        }
+        b->stale = true;
+        if (!b->making)
+            binding_free(b);
+    }
+}
+
+void rcd__graph_forget(rcd_api *api, const char *name)
+{
+    rcd__graph_streams_end(api, name, NULL, "the graph was deleted");
+    for (struct rcd__binding *b = api->bindings, *next; b != NULL; b = next) {
+        next = b->next;
+        if (strcmp(rcd_graph_name(b->graph), name) != 0)
+            continue;
+        b->stale = true;
+        if (!b->making)
+            binding_free(b);
+    }
+}
+
+/* ---- requests --------------------------------------------------------------------------------------------- */
+
+static bool leads_to(const struct rcd__binding *b, const rcd_graph *g)
+{
+    bool hit = b->graph == g;
+    for (size_t i = 0; !hit && i < b->n_later; i++)
+        hit = b->later[i] == g;
+    return hit && !b->stale;
+}
+
+uint64_t rcd__binding_inputs(const rcd_graph *g, const rcd_plan *plan, const char **ret_missing)
+{
+    size_t n = 0;
+    uint64_t fixed = 0;
+    const struct rcd_io *io = rcd_plan_inputs(plan, &n);
+    *ret_missing = n > RCD__MAX_FIXED ? io[RCD__MAX_FIXED].name : NULL;
+    for (size_t i = 0; i < n && i < RCD__MAX_FIXED; i++) {
+        if (rcd_graph_tensor(g, io[i].name) != NULL && rcd_plan_state_output(plan, i) < 0)
+            fixed |= UINT64_C(1) << i;
+        else if (!io[i].optional)
+            *ret_missing = io[i].name;
+    }
+    return fixed;
+}
+
+struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed)
+{
+    struct rcd__binding *b = api->bindings;
+    while (b != NULL && (!leads_to(b, g) || b->plan != plan || b->fixed != fixed))
+        b = b->next;
+    api->binding_hits += b != NULL;
+    api->binding_misses += b == NULL;
+    if (b != NULL)
+        return b;
+    b = rcd_calloc(1, sizeof *b);
+    if (b == NULL)
+        return NULL;
+    b->api = api;
+    b->graph = rcd_graph_ref(g);
+    b->plan = rcd_plan_ref(plan);
+    b->fixed = fixed;
+    b->work.data = b;
+    b->used_ns = rcd_now_ns();
+    b->next = api->bindings;
+    api->bindings = b;
+    api->n_bindings++;
+    if (begin(b))
+        return b;
+    binding_free(b);
+    return NULL;
+}
+
+bool rcd__graph_bind(struct rcd__infer *x,
+                     void (*go)(struct rcd__infer *x, const struct rcd_error *err))
+{
+    struct rcd__on_graph *o = &x->on_graph;
+    struct rcd__binding *b =
+        rcd__binding_of(x->api, o->graph, rcd_version_plan(x->version), o->fixed);
+    if (b == NULL) {
+        const struct rcd_error err = {.code = RCD_ENOMEM, .text = "no memory for the request"};
+        go(x, &err);
+        return false;
+    }
+    if (!b->making && b->graph == o->graph) {
+        give(b, x);
+        return true;
+    }
+    o->go = go;
+    o->next = NULL;
+    struct rcd__infer **at = &b->waits;
+    while (*at != NULL)
+        at = &(*at)->on_graph.next;
+    *at = x;
+    x->api->pending++;
+    return false;
+}

@@ -1,0 +1,219 @@
+"""test_graph_changes.py - results that follow the changes of a graph, and the streams that tell of them.
+
+usage: test_graph_changes.py RECURD. Graphs and changes are those of test_graphs.py."""
+
+import http.client
+import json
+import pathlib
+import shutil
+import threading
+
+import daemon
+from test_graphs import (F, GAE, GCN, RNG, Graph, edge_index, good, infer, output, read, refused, rows, serving,
+                         tensor, vector)
+
+GAT, SAGE = "graph_gat_ts18", "graph_sage_mean_ts18"
+WAIT_S = 20
+
+
+def metric(d, name, **labels):
+    wanted = name + ("{" + ",".join(f'{k}="{v}"' for k, v in labels.items()) + "}" if labels else "")
+    for line in d.call("GET", "/metrics")[1].decode().splitlines():
+        if line.startswith(wanted + " "):
+            return int(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no metric {wanted}")
+
+
+class Events:
+    """A stream; next() is the next event: (name, data)."""
+
+    def __init__(self, d, path):
+        self.connection = http.client.HTTPConnection("127.0.0.1", d.port, timeout=WAIT_S)
+        self.connection.request("GET", path)
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, (self.answer.status, self.answer.read())
+        assert self.answer.headers["Content-Type"] == "text/event-stream"
+
+    def next(self):
+        name = data = None
+        while True:
+            line = self.answer.readline().decode()
+            if not line:
+                return None, None
+            if line.startswith("event: "):
+                name = line[7:].strip()
+            elif line.startswith("data: "):
+                data = json.loads(line[6:])
+            elif line == "\n" and name is not None:
+                return name, data
+
+    def close(self):
+        self.connection.close()
+
+
+class Mirror:
+    """The whole output, kept by a stream alone."""
+
+    def __init__(self, values, shape):
+        self.rows = [values[i * shape[1]:(i + 1) * shape[1]] for i in range(shape[0])]
+
+    def take(self, data, n_rows):
+        outputs = {t["name"]: t for t in data["outputs"]}
+        width = outputs["y"]["shape"][1]
+        self.rows = self.rows[:n_rows] + [None] * (n_rows - len(self.rows))
+        for k, i in enumerate(outputs["nodes"]["data"]):
+            self.rows[i] = outputs["y"]["data"][k * width:(k + 1) * width]
+        return outputs
+
+    def flat(self):
+        return [v for row in self.rows for v in row]
+
+
+def test_results_follow():
+    """Every answer has the bits of the graph in the request, and most versions are made from the one before."""
+    with serving() as d:
+        for undirected in (False, True):
+            g = Graph(60, 90, undirected)
+            name = f"f{int(undirected)}"
+            good(d, "PUT", f"/v2/graphs/{name}", g.inputs(), undirected=undirected)
+            for turn in range(25):
+                for model in (GCN, SAGE, GAT):
+                    assert output(infer(d, model, graph=name)) == output(infer(d, model, g.plain())), (model, turn)
+                pairs = edge_index([(0, 1), (2, 2), (1, 5)], "pairs")
+                assert output(infer(d, GAE, [pairs], graph=name)) == output(infer(d, GAE, [*g.plain(), pairs]))
+                inputs = []
+                while not inputs:
+                    inputs = g.change()
+                good(d, "PATCH", f"/v2/graphs/{name}", inputs)
+        followed = metric(d, "recurd_graph_updates_total", outcome="followed")
+        anew = metric(d, "recurd_graph_updates_total", outcome="anew")
+        assert followed > anew > 0, (followed, anew)
+
+
+def test_unused_results_go():
+    with serving() as d:
+        g = Graph(10, 20)
+        good(d, "PUT", "/v2/graphs/u", g.inputs())
+        infer(d, GCN, graph="u")
+        for _ in range(20):
+            good(d, "PATCH", "/v2/graphs/u", [tensor("set.nodes", "INT64", (1,), [0]), rows("set.x", [vector()])])
+        assert daemon.until(lambda: metric(d, "recurd_graph_results_bytes") == 0, WAIT_S), "nobody asks any more"
+
+
+def test_stream_is_the_output():
+    """Who reads the stream and nothing else has the output of each version, and is sent only rows that differ."""
+    with serving() as d:
+        for undirected in (False, True):
+            g = Graph(80, 60, undirected)
+            good(d, "PUT", "/v2/graphs/s", g.inputs(), undirected=undirected)
+            events = Events(d, f"/v2/graphs/s/events?model={GCN}&output=y")
+            name, data = events.next()
+            version = data["graph_version"]
+            assert (name, data["model_name"], data["output"]) == ("subscribed", GCN, "y"), data
+            mirror, few = Mirror(*output(infer(d, GCN, graph="s"))), 0
+            for turn in range(20):
+                inputs, before = [], [list(r) for r in mirror.rows]
+                while not inputs:
+                    inputs = g.change()
+                assert good(d, "PATCH", "/v2/graphs/s", inputs)["version"] == (version := version + 1)
+                want = output(infer(d, GCN, g.plain()))[0]
+                width = len(before[0])
+                wanted = [want[i * width:(i + 1) * width] for i in range(len(g.x))]
+                if wanted == before:
+                    continue
+                if wanted == before[:len(wanted)]:
+                    mirror.rows = before[:len(wanted)]
+                    continue
+                name, data = events.next()
+                assert name == "predictions" and data["parameters"]["graph_version"] == version, (name, data)
+                outputs = mirror.take(data, len(g.x))
+                nodes = outputs["nodes"]["data"]
+                assert outputs["id"]["data"] == [g.ids[i] for i in nodes]
+                assert mirror.flat() == want, turn
+                differ = [i for i, row in enumerate(wanted) if i >= len(before) or row != before[i]]
+                assert nodes == differ, (turn, nodes, differ)
+                few += len(nodes) < len(g.x) // 2
+            assert few > 5, few
+            events.close()
+            good(d, "DELETE", "/v2/graphs/s")
+
+
+def test_stream_ends():
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/e", Graph(8, 9).inputs())
+        good(d, "PUT", "/v2/graphs/other", Graph(8, 9).inputs())
+        deleted, loaded = Events(d, f"/v2/graphs/e/events?model={GCN}"), Events(d, f"/v2/graphs/other/events?model={SAGE}")
+        gone = Events(d, f"/v2/graphs/other/events?model={GAT}")
+        for e in (deleted, loaded, gone):
+            assert e.next()[0] == "subscribed"
+        good(d, "DELETE", "/v2/graphs/e")
+        assert deleted.next() == ("end", {"reason": "the graph was deleted"})
+        assert deleted.next() == (None, None)
+        assert d.call("POST", f"/v2/repository/models/{GAT}/unload", "{}")[0] == 200
+        assert gone.next() == ("end", {"reason": "the model was unloaded"})
+        path = pathlib.Path(serving.repository.path) / SAGE
+        (path / "2").mkdir()
+        shutil.copy(path / "1" / "model.onnx", path / "2" / "model.onnx")
+        assert d.call("POST", f"/v2/repository/models/{SAGE}/load", "{}")[0] == 200
+        assert loaded.next() == ("end", {"reason": "the model was loaded anew"})
+        shutil.rmtree(path / "2")
+
+
+def test_stream_refusals():
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/r", Graph(8, 9).inputs())
+        assert "no graph 'q'" in refused(d, 404, "GET", f"/v2/graphs/q/events?model={GCN}")
+        assert "'model' is missing" in refused(d, 400, "GET", "/v2/graphs/r/events")
+        assert "no-such" in refused(d, 404, "GET", "/v2/graphs/r/events?model=no-such")
+        assert "no output 'z'" in refused(d, 400, "GET", f"/v2/graphs/r/events?model={GCN}&output=z")
+        assert "'pairs' of model" in refused(d, 400, "GET", f"/v2/graphs/r/events?model={GAE}")
+
+
+def test_crowd_of_changes():
+    """Changes faster than they are followed, a stream that is read late, and requests meanwhile: answers are one
+    version's, and the stream ends up with the last one."""
+    with serving() as d:
+        g = Graph(400, 1200)
+        good(d, "PUT", "/v2/graphs/w", g.inputs())
+        events = Events(d, f"/v2/graphs/w/events?model={GCN}")
+        assert events.next()[0] == "subscribed"
+        mirror, seen, failures = Mirror(*output(infer(d, GCN, graph="w"))), [], []
+
+        def ask():
+            try:
+                for _ in range(40):
+                    answer = infer(d, GCN, graph="w")
+                    seen.append((answer["parameters"]["graph_version"], output(answer)[0]))
+            except AssertionError as e:
+                failures.append(e)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for t in threads:
+            t.start()
+        wants = {1: mirror.flat()}
+        for version in range(2, 42):
+            i = RNG.randrange(400)
+            g.x[i] = vector()
+            inputs = [tensor("set.nodes", "INT64", (1,), [i]), rows("set.x", [g.x[i]])]
+            assert good(d, "PATCH", "/v2/graphs/w", inputs)["version"] == version
+            if version % 8 == 0:
+                wants[version] = output(infer(d, GCN, g.plain()))[0]
+        for t in threads:
+            t.join()
+        assert not failures, failures
+        checked = [v for v, y in seen if v in wants]
+        assert all(wants[v] == y for v, y in seen if v in wants), checked
+        last = output(infer(d, GCN, g.plain()))[0]
+        version = 1
+        while mirror.flat() != last:
+            name, data = events.next()
+            assert name == "predictions" and data["parameters"]["graph_version"] >= version
+            version = data["parameters"]["graph_version"]
+            mirror.take(data, 400)
+        events.close()
+        assert read(d, "w")["x"][1] == [400, F]
+
+
+if __name__ == "__main__":
+    with daemon.Repository(GCN, GAE, GAT, SAGE) as serving.repository:
+        daemon.main(globals())
