@@ -132,7 +132,7 @@ RCD_MUST_CHECK rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_se
 void **rcd_session_user(rcd_sessions *s, uint32_t use);
 /** The request is over. Returns what is in the user's place if it was the last one, else NULL. */
 void *rcd_session_leave(rcd_sessions *s, uint32_t use);
-/** Calls on its sessions may have to wait for a disk. */
+/** Calls on its sessions may have to wait for a disk, or copy much. */
 bool rcd_sessions_slow(const rcd_sessions *s);
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id);
 

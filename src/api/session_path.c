@@ -167,7 +167,8 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
         "ms\":%llu,"
         "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"durable\":\"%s\","
         "\"snapshots\":",
-        (unsigned long long)store->number, (unsigned long long)info->steps,
+        (unsigned long long)__atomic_load_n(&store->number, __ATOMIC_RELAXED),
+        (unsigned long long)info->steps,
         info->spilled      ? "spilled"
         : info->queued > 0 ? "busy"
                            : "idle",
@@ -187,19 +188,4 @@ void rcd__answer_refused(rcd_http_req *req, const struct rcd_error *err, unsigne
         rcd_http_respond_error(req, err->code, err->text, retry_after_s);
     else
         rcd__answer_error(req, err);
-}
-
-void rcd__answer_session(rcd_http_req *req, int status, const struct rcd__store *store,
-                         const struct rcd_session_id *id)
-{
-    struct rcd_session_info info;
-    struct rcd_error err;
-    struct rcd_buf b;
-    if (rcd_session_describe(store->sessions, id, &info, &err) != RCD_OK) {
-        rcd__answer_error(req, &err);
-        return;
-    }
-    rcd_buf_init(&b, RCD__ANSWER_MAX);
-    rcd__put_session(&b, store, &info);
-    rcd__answer(req, status, &b);
 }

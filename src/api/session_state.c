@@ -1,5 +1,5 @@
 /* session_state.c - the state of a session: read, set, export, import, fork, snapshots, rewind. */
-#include "sessions.h"
+#include "session_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,19 +38,18 @@ rcd_status rcd__read_states(rcd_api *api, const struct rcd__store *store, struct
     return RCD_OK;
 }
 
-static rcd_status put_state(struct rcd__session_path *p, rcd_http_req *req, struct rcd_buf *b,
-                            size_t *ret_json_len, struct rcd_error *err)
+static rcd_status run_get(struct rcd__session_call *c, struct rcd_error *err)
 {
     char *bytes = NULL, number[24];
     size_t n = 0, at = 0;
     uint64_t steps = 0;
-    const char *binary = rcd_http_query(req, "binary");
-    const struct rcd_state_shape *shapes = rcd_sessions_states(p->store->sessions, &n);
-    struct rcd_wire_result *results = rcd_arena_calloc(rcd_http_arena(req), n, sizeof *results);
-    struct rcd_tensor *tensors = rcd_arena_calloc(rcd_http_arena(req), n, sizeof *tensors);
+    const char *binary = rcd_http_query(c->req, "binary");
+    const struct rcd_state_shape *shapes = rcd_sessions_states(c->p.store->sessions, &n);
+    struct rcd_wire_result *results = rcd_arena_calloc(&c->arena, n, sizeof *results);
+    struct rcd_tensor *tensors = rcd_arena_calloc(&c->arena, n, sizeof *tensors);
     if (results == NULL || tensors == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the states");
-    rcd_status st = rcd_session_state(p->store->sessions, &p->id, &bytes, &steps, err);
+    rcd_status st = rcd_session_state(c->p.store->sessions, &c->p.id, &bytes, &steps, err);
     if (st != RCD_OK)
         return st;
     for (size_t i = 0; i < n; i++) {
@@ -62,106 +61,74 @@ static rcd_status put_state(struct rcd__session_path *p, rcd_http_req *req, stru
                                      .tensor = &tensors[i],
                                      .binary = binary != NULL && strcmp(binary, "true") == 0};
     }
-    snprintf(number, sizeof number, "%llu", (unsigned long long)p->store->number);
+    snprintf(number, sizeof number, "%llu", (unsigned long long)c->p.store->number);
     const struct rcd_param step = {.name = "step", .kind = RCD_PARAM_UINT, .u = steps};
-    const struct rcd_wire_answer answer = {.model_name = p->store->model,
+    const struct rcd_wire_answer answer = {.model_name = c->p.store->model,
                                            .model_version = number,
                                            .n_params = 1,
                                            .params = &step,
                                            .n_results = n,
                                            .results = results};
-    st = rcd_wire_encode(&answer, b, ret_json_len, err);
+    st = rcd_wire_encode(&answer, &c->body, &c->json_len, err);
+    c->binary = c->json_len > 0;
     rcd_free(bytes);
     return st;
 }
 
 void rcd__session_state_get(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    struct rcd_buf b;
-    size_t json_len = 0;
-    char text[24];
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    rcd_buf_init(&b, RCD__ANSWER_MAX);
-    if (put_state(&p, req, &b, &json_len, &err) != RCD_OK) {
-        rcd_buf_done(&b);
-        rcd__answer_error(req, &err);
-    } else {
-        snprintf(text, sizeof text, "%zu", json_len);
-        const struct rcd_http_header length = {"Inference-Header-Content-Length", text};
-        rcd_http_respond(req, 200, json_len > 0 ? "application/octet-stream" : "application/json",
-                         &length, json_len > 0 ? 1 : 0, &b);
-    }
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_get);
+}
+
+static rcd_status run_put(struct rcd__session_call *c, struct rcd_error *err)
+{
+    size_t len = 0, json_len = RCD_NO_JSON_LEN;
+    const char *header = rcd_http_header(c->req, "Inference-Header-Content-Length");
+    const char *body = rcd_http_body(c->req, &len);
+    const struct rcd_tensor **states = NULL;
+    if (header != NULL && !rcd__parse_length(header, &json_len))
+        return rcd_fail(err, RCD_EINVAL,
+                        "Inference-Header-Content-Length is not a number of bytes");
+    rcd_status st =
+        rcd__read_states(c->api, c->p.store, &c->arena, body, len, json_len, &states, err);
+    if (st == RCD_OK)
+        st = rcd_session_set(c->p.store->sessions, &c->p.id,
+                             (const struct rcd_tensor *const *)states, err);
+    return st == RCD_OK ? rcd__call_session(c, 200, &c->p.id, err) : st;
 }
 
 void rcd__session_state_put(void *ctx, rcd_http_req *req)
 {
-    rcd_api *api = ctx;
-    struct rcd__session_path p;
-    struct rcd_error err;
-    size_t len = 0, json_len = RCD_NO_JSON_LEN;
-    const char *header = rcd_http_header(req, "Inference-Header-Content-Length");
-    const struct rcd_tensor **states = NULL;
-    struct rcd_arena arena; /* a request's own is small */
-    if (!rcd__session_path(api, req, &p))
-        return;
-    const char *body = rcd_http_body(req, &len);
-    rcd_status st = RCD_OK;
-    rcd_arena_init(&arena, 4 * api->opts.max_body_bytes + (1u << 20));
-    if (header != NULL && !rcd__parse_length(header, &json_len))
-        st = rcd_fail(&err, RCD_EINVAL, "Inference-Header-Content-Length is not a number of bytes");
-    if (st == RCD_OK)
-        st = rcd__read_states(api, p.store, &arena, body, len, json_len, &states, &err);
-    if (st == RCD_OK)
-        st = rcd_session_set(p.store->sessions, &p.id, (const struct rcd_tensor *const *)states,
-                             &err);
-    if (st == RCD_OK)
-        rcd__answer_session(req, 200, p.store, &p.id);
-    else
-        rcd__answer_error(req, &err);
-    rcd_arena_done(&arena);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_put);
 }
 
 /* ---- the portable form ------------------------------------------------------------------------------ */
 
+static rcd_status run_export(struct rcd__session_call *c, struct rcd_error *err)
+{
+    rcd_buf_init(&c->body, SIZE_MAX / 2);
+    c->binary = true;
+    return rcd_session_export(c->p.store->sessions, &c->p.id, &c->body, err);
+}
+
 void rcd__session_export(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    struct rcd_buf b;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    rcd_buf_init(&b, SIZE_MAX / 2);
-    if (rcd_session_export(p.store->sessions, &p.id, &b, &err) == RCD_OK) {
-        rcd_http_respond(req, 200, "application/octet-stream", NULL, 0, &b);
-    } else {
-        rcd_buf_done(&b);
-        rcd__answer_error(req, &err);
-    }
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_export);
+}
+
+static rcd_status run_import(struct rcd__session_call *c, struct rcd_error *err)
+{
+    size_t len = 0;
+    const char *carry = rcd_http_query(c->req, "carry"), *body = rcd_http_body(c->req, &len);
+    rcd_status st =
+        rcd_session_import(c->p.store->sessions, &c->p.id, body, len,
+                           carry != NULL && strcmp(carry, "true") == 0, &c->retry_after_s, err);
+    return st == RCD_OK ? rcd__call_session(c, 201, &c->p.id, err) : st;
 }
 
 void rcd__session_import(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    size_t len = 0;
-    unsigned retry_after_s = 0;
-    const char *carry = rcd_http_query(req, "carry");
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    const char *body = rcd_http_body(req, &len);
-    if (rcd_session_import(p.store->sessions, &p.id, body, len,
-                           carry != NULL && strcmp(carry, "true") == 0, &retry_after_s,
-                           &err) == RCD_OK)
-        rcd__answer_session(req, 201, p.store, &p.id);
-    else
-        rcd__answer_refused(req, &err, retry_after_s);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_import);
 }
 
 /* ---- fork, snapshots, rewind --------------------------------------------------------------------------- */
@@ -180,89 +147,85 @@ static rcd_status only_member(const rcd_http_req *req, const char *key, json_t *
     return RCD_OK;
 }
 
-void rcd__session_fork(void *ctx, rcd_http_req *req)
+static rcd_status run_fork(struct rcd__session_call *c, struct rcd_error *err)
 {
-    rcd_api *api = ctx;
-    struct rcd__session_path p;
-    struct rcd_error err;
-    struct rcd_session_id to;
+    struct rcd_session_id to = {.text = NULL};
     json_t *body = NULL, *id = NULL;
     char made[24];
-    unsigned retry_after_s = 0;
-    if (!rcd__session_path(api, req, &p))
-        return;
-    rcd_status st = only_member(req, "id", &body, &id, &err);
+    rcd_status st = only_member(c->req, "id", &body, &id, err);
     if (st == RCD_OK && id != NULL) {
-        st = rcd__session_id_of(req, id, &to, &err);
+        st = rcd__session_id_of(c->req, id, &to, err);
     } else if (st == RCD_OK) {
-        st = rcd__session_id_make(made, &err);
+        st = rcd__session_id_make(made, err);
         to = (struct rcd_session_id){.text = made, .len = strlen(made)};
     }
     if (st == RCD_OK)
-        st = rcd_session_fork(p.store->sessions, &p.id, &to, &retry_after_s, &err);
+        st = rcd__session_id_free(c->api, c->p.store->model, &to, err);
     if (st == RCD_OK)
-        rcd__answer_session(req, 201, p.store, &to);
-    else
-        rcd__answer_refused(req, &err, retry_after_s);
+        st = rcd_session_fork(c->p.store->sessions, &c->p.id, &to, &c->retry_after_s, err);
+    if (st == RCD_OK)
+        st = rcd__call_session(c, 201, &to, err);
     json_decref(body);
-    rcd__session_path_done(&p);
+    return st;
+}
+
+void rcd__session_fork(void *ctx, rcd_http_req *req)
+{
+    rcd__session_call(ctx, req, run_fork);
+}
+
+static rcd_status run_snapshot(struct rcd__session_call *c, struct rcd_error *err)
+{
+    json_t *body = NULL, *name = NULL;
+    uint64_t steps = 0;
+    rcd_status st = only_member(c->req, "name", &body, &name, err);
+    if (st == RCD_OK && !json_is_string(name))
+        st = rcd_fail(err, RCD_EINVAL, "'name' must be a string");
+    if (st == RCD_OK)
+        st = rcd_session_snapshot(c->p.store->sessions, &c->p.id, json_string_value(name),
+                                  json_string_length(name), &steps, err);
+    if (st == RCD_OK) {
+        c->status = 201;
+        (void)rcd_buf_puts(&c->body, "{\"name\":");
+        (void)rcd_json_string(&c->body, json_string_value(name), json_string_length(name));
+        (void)rcd_buf_printf(&c->body, ",\"steps\":%llu}", (unsigned long long)steps);
+    }
+    json_decref(body);
+    return st;
 }
 
 void rcd__snapshot_make(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    json_t *body = NULL, *name = NULL;
-    uint64_t steps = 0;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    rcd_status st = only_member(req, "name", &body, &name, &err);
-    if (st == RCD_OK && !json_is_string(name))
-        st = rcd_fail(&err, RCD_EINVAL, "'name' must be a string");
-    if (st == RCD_OK)
-        st = rcd_session_snapshot(p.store->sessions, &p.id, json_string_value(name),
-                                  json_string_length(name), &steps, &err);
-    if (st == RCD_OK)
-        rcd__answer_json(req, 201,
-                         json_pack("{s:O, s:I}", "name", name, "steps", (json_int_t)steps));
-    else
-        rcd__answer_error(req, &err);
-    json_decref(body);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_snapshot);
+}
+
+static rcd_status run_snapshots(struct rcd__session_call *c, struct rcd_error *err)
+{
+    struct rcd_session_info info;
+    rcd_status st = rcd_session_describe(c->p.store->sessions, &c->p.id, &info, err);
+    if (st != RCD_OK)
+        return st;
+    (void)rcd_buf_puts(&c->body, "{\"snapshots\":");
+    rcd__put_snapshots(&c->body, c->p.store, &info);
+    (void)rcd_buf_puts(&c->body, "}");
+    return RCD_OK;
 }
 
 void rcd__snapshot_list(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_session_info info;
-    struct rcd_error err;
-    struct rcd_buf b;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    if (rcd_session_describe(p.store->sessions, &p.id, &info, &err) == RCD_OK) {
-        rcd_buf_init(&b, RCD__ANSWER_MAX);
-        (void)rcd_buf_puts(&b, "{\"snapshots\":");
-        rcd__put_snapshots(&b, p.store, &info);
-        (void)rcd_buf_puts(&b, "}");
-        rcd__answer(req, 200, &b);
-    } else {
-        rcd__answer_error(req, &err);
-    }
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_snapshots);
+}
+
+static rcd_status run_forget(struct rcd__session_call *c, struct rcd_error *err)
+{
+    const char *name = rcd_http_segment(c->req, "snapshot");
+    rcd_status st = rcd_session_forget(c->p.store->sessions, &c->p.id, name, strlen(name), err);
+    return st == RCD_OK ? rcd__call_session(c, 200, &c->p.id, err) : st;
 }
 
 void rcd__snapshot_drop(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    const char *name = rcd_http_segment(req, "snapshot");
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    if (rcd_session_forget(p.store->sessions, &p.id, name, strlen(name), &err) == RCD_OK)
-        rcd__answer_session(req, 200, p.store, &p.id);
-    else
-        rcd__answer_error(req, &err);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_forget);
 }
 
 static rcd_status rewind_to(const struct rcd__session_path *p, const json_t *body,
@@ -280,20 +243,17 @@ static rcd_status rewind_to(const struct rcd__session_path *p, const json_t *bod
                               (uint64_t)json_integer_value(back), err);
 }
 
+static rcd_status run_rewind(struct rcd__session_call *c, struct rcd_error *err)
+{
+    json_t *body = NULL;
+    rcd_status st = rcd__body_object(c->req, &body, err);
+    if (st == RCD_OK)
+        st = rewind_to(&c->p, body, err);
+    json_decref(body);
+    return st == RCD_OK ? rcd__call_session(c, 200, &c->p.id, err) : st;
+}
+
 void rcd__session_rewind(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    json_t *body = NULL;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    rcd_status st = rcd__body_object(req, &body, &err);
-    if (st == RCD_OK)
-        st = rewind_to(&p, body, &err);
-    if (st == RCD_OK)
-        rcd__answer_session(req, 200, p.store, &p.id);
-    else
-        rcd__answer_error(req, &err);
-    json_decref(body);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_rewind);
 }

@@ -1,5 +1,5 @@
 /* sessions.c - sessions as resources: create, describe, end. */
-#include "sessions.h"
+#include "session_call.h"
 
 #include <string.h>
 
@@ -10,24 +10,24 @@ static int append(const char *bytes, size_t len, void *buf)
     return rcd_buf_append(buf, bytes, len) == RCD_OK ? 0 : -1;
 }
 
-static rcd_status read_inputs(rcd_api *api, const struct rcd__store *store, rcd_http_req *req,
-                              json_t *inputs, const struct rcd_tensor ***ret, struct rcd_error *err)
+static rcd_status read_inputs(struct rcd__session_call *c, json_t *inputs,
+                              const struct rcd_tensor ***ret, struct rcd_error *err)
 {
     *ret = NULL;
     if (inputs == NULL)
         return RCD_OK;
     struct rcd_buf text;
-    rcd_buf_init(&text, api->opts.max_body_bytes + 64);
+    rcd_buf_init(&text, c->api->opts.max_body_bytes + 64);
     (void)rcd_buf_puts(&text, "{\"inputs\":");
     if (json_dump_callback(inputs, append, &text, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
         text.failed = true;
     (void)rcd_buf_puts(&text, "}");
-    char *body = text.failed ? NULL : rcd_arena_strndup(rcd_http_arena(req), text.data, text.len);
+    char *body = text.failed ? NULL : rcd_arena_strndup(&c->arena, text.data, text.len);
     size_t len = text.len;
     rcd_buf_done(&text);
     if (body == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the initial states");
-    return rcd__read_states(api, store, rcd_http_arena(req), body, len, RCD_NO_JSON_LEN, ret, err);
+    return rcd__read_states(c->api, c->p.store, &c->arena, body, len, RCD_NO_JSON_LEN, ret, err);
 }
 
 static rcd_status read_create(const rcd_http_req *req, json_t *body, struct rcd_session_id *id,
@@ -50,71 +50,62 @@ static rcd_status read_create(const rcd_http_req *req, json_t *body, struct rcd_
     return st;
 }
 
-/* An id that another version's store has is taken, too. */
-static rcd_status check_free(rcd_api *api, const char *model, const struct rcd_session_id *id,
-                             struct rcd_error *err)
+rcd_status rcd__session_id_free(const rcd_api *api, const char *model,
+                                const struct rcd_session_id *id, struct rcd_error *err)
 {
-    const struct rcd__store *other = rcd__store_with(api->opts.stores, model, id);
-    if (other == NULL)
+    if (!rcd__stores_have(api->opts.stores, model, id))
         return RCD_OK;
     return rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session of this id already", model);
 }
 
-void rcd__session_create(void *ctx, rcd_http_req *req)
+static rcd_status run_create(struct rcd__session_call *c, struct rcd_error *err)
 {
-    rcd_api *api = ctx;
-    struct rcd__session_path p;
-    struct rcd_error err;
     json_t *body = NULL;
     char made[24];
-    unsigned retry_after_s = 0;
     const struct rcd_tensor **states = NULL;
-    if (!rcd__session_path(api, req, &p))
-        return;
-    rcd_status st = rcd__session_body(req, &body, &err);
+    rcd_status st = rcd__session_body(c->req, &body, err);
     if (st == RCD_OK)
-        st = read_create(req, body, &p.id, made, &err);
+        st = read_create(c->req, body, &c->p.id, made, err);
     if (st == RCD_OK)
-        st = check_free(api, p.store->model, &p.id, &err);
+        st = rcd__session_id_free(c->api, c->p.store->model, &c->p.id, err);
     if (st == RCD_OK)
-        st = read_inputs(api, p.store, req, json_object_get(body, "inputs"), &states, &err);
+        st = read_inputs(c, json_object_get(body, "inputs"), &states, err);
     if (st == RCD_OK)
-        st = rcd_session_create(p.store->sessions, &p.id, (const struct rcd_tensor *const *)states,
-                                &retry_after_s, &err);
+        st = rcd_session_create(c->p.store->sessions, &c->p.id,
+                                (const struct rcd_tensor *const *)states, &c->retry_after_s, err);
     if (st == RCD_OK)
-        rcd__answer_session(req, 201, p.store, &p.id);
-    else
-        rcd__answer_refused(req, &err, retry_after_s);
+        st = rcd__call_session(c, 201, &c->p.id, err);
     json_decref(body);
-    rcd__session_path_done(&p);
+    return st;
+}
+
+void rcd__session_create(void *ctx, rcd_http_req *req)
+{
+    rcd__session_call(ctx, req, run_create);
 }
 
 /* ---- one --------------------------------------------------------------------------------------------- */
 
+static rcd_status run_describe(struct rcd__session_call *c, struct rcd_error *err)
+{
+    return rcd__call_session(c, 200, &c->p.id, err);
+}
+
 void rcd__session_describe(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    rcd__answer_session(req, 200, p.store, &p.id);
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_describe);
+}
+
+static rcd_status run_end(struct rcd__session_call *c, struct rcd_error *err)
+{
+    rcd_status st = rcd_session_end(c->p.store->sessions, &c->p.id, err);
+    (void)rcd_buf_puts(&c->body, "{\"id\":");
+    rcd__put_session_id(&c->body, &c->p.id);
+    (void)rcd_buf_puts(&c->body, ",\"ended\":true}");
+    return st;
 }
 
 void rcd__session_end(void *ctx, rcd_http_req *req)
 {
-    struct rcd__session_path p;
-    struct rcd_error err;
-    struct rcd_buf b;
-    if (!rcd__session_path(ctx, req, &p))
-        return;
-    if (rcd_session_end(p.store->sessions, &p.id, &err) == RCD_OK) {
-        rcd_buf_init(&b, RCD__ANSWER_MAX);
-        (void)rcd_buf_puts(&b, "{\"id\":");
-        rcd__put_session_id(&b, &p.id);
-        (void)rcd_buf_puts(&b, ",\"ended\":true}");
-        rcd__answer(req, 200, &b);
-    } else {
-        rcd__answer_error(req, &err);
-    }
-    rcd__session_path_done(&p);
+    rcd__session_call(ctx, req, run_end);
 }

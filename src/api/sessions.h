@@ -27,9 +27,10 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
 /** A JSON list of the session's snapshots. */
 void rcd__put_snapshots(struct rcd_buf *b, const struct rcd__store *store,
                         const struct rcd_session_info *info);
-/** Answer with the description of the session, or the error that it gives. */
-void rcd__answer_session(rcd_http_req *req, int status, const struct rcd__store *store,
-                         const struct rcd_session_id *id);
+/** An id that any version's store has is taken: RCD_ECONFLICT. Threading: any thread. */
+RCD_MUST_CHECK rcd_status rcd__session_id_free(const rcd_api *api, const char *model,
+                                               const struct rcd_session_id *id,
+                                               struct rcd_error *err);
 void rcd__answer_refused(rcd_http_req *req, const struct rcd_error *err, unsigned retry_after_s);
 /** States by name from an infer-like body; array in `arena`, NULL where one is not given. */
 RCD_MUST_CHECK rcd_status rcd__read_states(rcd_api *api, const struct rcd__store *store,

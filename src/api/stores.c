@@ -97,7 +97,7 @@ static struct rcd__store *take_existing(rcd_stores *s, const rcd_version *v,
         p = NULL;
     if (p != NULL) {
         p->users++;
-        p->number = number_of(v);
+        __atomic_store_n(&p->number, number_of(v), __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&s->lock);
     return p;
@@ -254,6 +254,16 @@ struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
             break;
     }
     return p;
+}
+
+bool rcd__stores_have(rcd_stores *s, const char *model, const struct rcd_session_id *id)
+{
+    bool have = false;
+    pthread_mutex_lock(&s->lock); /* none of them goes meanwhile */
+    for (const struct rcd__store *p = s->first; !have && p != NULL; p = p->next)
+        have = strcmp(p->model, model) == 0 && rcd_session_known(p->sessions, id);
+    pthread_mutex_unlock(&s->lock);
+    return have;
 }
 
 void rcd__store_pin(struct rcd__store *store, rcd_registry *registry)

@@ -13,7 +13,7 @@ struct rcd__store {
     rcd_stores *stores;
     char *model;
     rcd_sessions *sessions;
-    uint64_t number;      /* of the newest version that uses it */
+    uint64_t number;      /* of the newest version that uses it; atomic */
     unsigned users;       /* versions alive; under stores->lock */
     rcd_version *version; /* runs them; loop only; NULL: none has to be kept */
 };
@@ -35,6 +35,8 @@ struct rcd__store *rcd__store_of(rcd_version *v);
 /** The model's store that has the session, or NULL. Threading: loop. */
 struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
                                    const struct rcd_session_id *id);
+/** Has any of the model's stores the session? Threading: any thread. */
+bool rcd__stores_have(rcd_stores *s, const char *model, const struct rcd_session_id *id);
 /** The i-th store of a model (NULL: of all), in no order. Threading: loop. */
 struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i);
 struct rcd_prom;

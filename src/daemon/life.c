@@ -233,6 +233,7 @@ int rcd__live_until_stopped(struct rcd_daemon *d)
 {
     struct rcd_error err;
     signal(SIGPIPE, SIG_IGN);
+    (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* helpers may wait for a disk */
     RCD_ASSERT(uv_loop_init(&d->loop) == 0);
     if (rcd__wire_server(d, &err) != RCD_OK) {
         rcd_log(RCD_LOG_ERR, NULL, NULL, "cannot start: %s", err.text);

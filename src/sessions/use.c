@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { ROW_SMALL = 64 << 10 };
+
 /* ---- busy sessions -------------------------------------------------------------------------- */
 
 static bool use_take(rcd_sessions *s, uint32_t at)
@@ -110,7 +112,7 @@ void *rcd_session_leave(rcd_sessions *s, uint32_t use)
 
 bool rcd_sessions_slow(const rcd_sessions *s)
 {
-    return s->disk != NULL;
+    return s->disk != NULL || s->row_bytes > ROW_SMALL;
 }
 
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id)

@@ -106,9 +106,9 @@ def other_weights(data):
     return data.replace(raw, struct.pack(f"<{len(values)}f", *(-v for v in values)))
 
 
-def serve(models, *options):
+def serve(models, *options, env=None):
     """A daemon that is ready; one that refuses a model fails at once, in its own words."""
-    d = daemon.Daemon(models, *options, wait=False)
+    d = daemon.Daemon(models, *options, env=env, wait=False)
     try:
         ready = daemon.until(lambda: d.is_ready() or "was not loaded" in d.logged(), daemon.START_S)
         assert ready and d.is_ready(), f"not ready; its log:\n{d.logged()}"

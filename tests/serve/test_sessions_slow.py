@@ -1,0 +1,92 @@
+"""test_sessions_slow.py - a slow disk and large bodies keep nobody else waiting.
+
+usage: test_sessions_slow.py RECURD RECURCTL SLOW_SYNC. SLOW_SYNC: a library that makes each fdatasync take 0.25 s."""
+
+import random
+import sys
+import tempfile
+import threading
+import time
+
+import daemon
+from session_client import Client
+from session_journal import SEED
+from session_nets import LSTM, Models, serve
+
+SYNC_S = 0.25
+
+
+def slowest(call, while_, least=10):
+    """Seconds of the slowest of the calls that are made until the thread ends."""
+    worst = n = 0
+    while while_.is_alive() or n < least:
+        begin = time.monotonic()
+        call()
+        worst, n = max(worst, time.monotonic() - begin), n + 1
+    return worst, n
+
+
+def background(work):
+    errors = []
+
+    def run():
+        try:
+            work()
+        except Exception as e:  # told by the one who waits
+            errors.append(e)
+
+    t = threading.Thread(target=run)
+    t.start()
+    return t, errors
+
+
+def test_slow_disk():
+    """Calls on sessions with durable = commit wait for their sync; other models, steps included, do not."""
+    preload = {"LD_PRELOAD": sys.argv[3]}
+    rng = random.Random(SEED)
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(
+            disk=(LSTM, {"durable": "commit"}), memory=(LSTM, {"durable": "none"})) as models:
+        with serve(models, "--state-dir", folder, env=preload) as d, Client(d.port, "memory") as m:
+            def calls():
+                with Client(d.port, "disk") as c:
+                    c.create(id="a")
+                    c.snapshot("a", "s")
+                    c.fork("a", "b")
+                    c.put_state("a", c.state("a").outputs)
+                    c.rewind("a", snapshot="s")
+                    c.delete("b")
+
+            m.step("x", LSTM.inputs(LSTM.steps(rng, 1)), start=True)
+            begin = time.monotonic()
+            t, errors = background(calls)
+            worst, n = slowest(lambda: m.step("x", LSTM.inputs(LSTM.steps(rng, 1))), t)
+            t.join()
+            took = time.monotonic() - begin
+            assert not errors, errors
+            print(f"     6 calls took {took:.1f} s; {n} steps of the other model meanwhile, the slowest {worst * 1000:.0f} ms")
+            assert took > 5 * SYNC_S, "the disk is not slow"
+            assert worst < 0.6 * SYNC_S, f"a step of another model took {worst:.2f} s"
+            with Client(d.port, "disk") as c:
+                assert [s["id"] for s in c.list()["sessions"]] == ["a"]
+
+
+def test_calls_share_syncs():
+    """Many calls at once do not take one sync each."""
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(disk=(LSTM, {"durable": "commit"})) as models:
+        with serve(models, "--state-dir", folder, env={"LD_PRELOAD": sys.argv[3]}) as d:
+            def create(k):
+                with Client(d.port, "disk") as c:
+                    c.create(id=k + 1)
+
+            begin = time.monotonic()
+            threads = [background(lambda k=k: create(k)) for k in range(12)]
+            for t, errors in threads:
+                t.join()
+                assert not errors, errors
+            took = time.monotonic() - begin
+            print(f"     12 sessions made at once in {took:.2f} s")
+            assert took < 6 * SYNC_S, took
+
+
+if __name__ == "__main__":
+    daemon.main(dict(globals()))
