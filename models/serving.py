@@ -83,10 +83,10 @@ def show_call(path, model, script):
     Runtime computes. Networks of graphs take more numbers than a line holds, so that the body is made by a program."""
     printed = subprocess.run(["python3", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     kinds = {"FP32": np.float32, "INT64": np.int64}
-    arrays = {i["name"]: np.array(i["data"], kinds[i["datatype"]]).reshape(i["shape"])
-              for i in json.loads(printed)["inputs"]}
+    body = json.loads(printed)
+    arrays = {i["name"]: np.array(i["data"], kinds[i["datatype"]]).reshape(i["shape"]) for i in body["inputs"]}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
+    names = [o["name"] for o in body.get("outputs", [])] or [o.name for o in session.get_outputs()]
     answer = ",\n  ".join(recipe.tensor_json(n, a) for n, a in zip(names, session.run(names, arrays)))
     return (f"```sh\npython3 -c '{script}' |\ncurl -s http://127.0.0.1:8000/v2/models/{model}/infer -d @-\n```\n\n"
             f'```json\n{{"model_name":"{model}","model_version":"1","outputs":[\n  {answer}]}}\n```\n')

@@ -43,7 +43,8 @@ ends = [(i, j) for i in range(n) for j in (i - 1, i, i + 1) if 0 <= j < n]
 speed = [65 - 40 * (80 <= i < 100) for i in range(n)]
 tensors = {"speed": ("FP32", [n, 1], speed), "edge_index": ("INT64", [2, len(ends)], [e[k] for k in (0, 1) for e in ends]),
            "edge_weight": ("FP32", [len(ends)], [1 if a == b else 0.5 for a, b in ends]), "h": ("FP32", [n, 32], [0] * n * 32)}
-print(json.dumps({"inputs": [{"name": n, "datatype": t, "shape": s, "data": d} for n, (t, s, d) in tensors.items()]}))
+print(json.dumps({"inputs": [{"name": n, "datatype": t, "shape": s, "data": d} for n, (t, s, d) in tensors.items()],
+                  "outputs": [{"name": "forecast"}]}))
 """
 
 
@@ -154,7 +155,7 @@ def train(speed, matrix, updates, watch=None):
             recent = []
             if watch is not None:
                 curves["test"].append(evaluate(net, watch, matrix))
-                print(f"update {update}: {curves['training'][-1]:.3f} {curves['held out'][-1]:.3f}", file=sys.stderr,
+                print(f"update {update}: {curves['training'][-1]:.3f} {curves['test'][-1]:.3f}", file=sys.stderr,
                       flush=True)
     return net.eval(), curves
 
@@ -209,7 +210,7 @@ def main():
             if not nets:
                 export(net, graph, args.out / "1" / "model.onnx")
                 recipe.plot_loss(args.out / "loss.png", curves, "RMSE, miles per hour",
-                                 [("paper, test", PAPER)], f"{EVERY} updates")
+                                 [("paper, test", PAPER)], f"updates, {EVERY} each")
             nets.append((seed, net))
             print(f"seed {seed} trained", file=sys.stderr, flush=True)
         with serving.Server(folder) as server:
