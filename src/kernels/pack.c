@@ -32,10 +32,15 @@ void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t co
     p->weights = RCD_WEIGHTS_F32;
     for (size_t col = 0; col < p->padded; col += width) {
         size_t w = p->padded - col < width ? p->padded - col : width;
+        const size_t real = n - col < w ? n - col : w; /* the rest are zeros */
         float *panel = p->data + col * k;
         for (size_t i = 0; i < k; i++) {
-            for (size_t j = 0; j < w; j++)
-                panel[i * w + j] = col + j < n ? b[i * row_stride + (col + j) * col_stride] : 0.0f;
+            const float *row = b + i * row_stride + col * col_stride;
+            if (col_stride == 1)
+                memcpy(panel + i * w, row, real * sizeof *row);
+            for (size_t j = 0; col_stride != 1 && j < real; j++)
+                panel[i * w + j] = row[j * col_stride];
+            memset(panel + i * w + real, 0, (w - real) * sizeof *row);
         }
     }
 }

@@ -29,22 +29,47 @@ static float row_sum(size_t n, const float *x)
 
 static float row_max(size_t n, const float *x)
 {
+    vf acc[PER16];
+    for (int v = 0; v < PER16; v++)
+        acc[v] = v_set1(-INFINITY);
+    size_t i = 0;
+    for (; i + RCD_LANES <= n; i += RCD_LANES) {
+        for (int v = 0; v < PER16; v++) {
+            vf e = v_load(x + i + v * VF_LANES);
+            acc[v] = v_select((vi)(e > acc[v]) | (vi)(e != e), e, acc[v]);
+        }
+    }
+    float lanes[2 * RCD_LANES];
+    memcpy(lanes, acc, sizeof acc);
+    if (n > i) /* x may be NULL when there is nothing */
+        memcpy(lanes + RCD_LANES, x + i, (n - i) * sizeof *x);
     float best = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        best = x[i] > best || x[i] != x[i] ? x[i] : best;
+    for (size_t l = 0; l < RCD_LANES + n - i; l++)
+        best = lanes[l] > best || lanes[l] != lanes[l] ? lanes[l] : best;
     return best;
 }
 
 static void softmax(size_t n, const float *x, float *y, bool log_of)
 {
     const vf max = v_set1(row_max(n, x));
-    float lanes[RCD_LANES] = {0};
-    for (size_t i = 0; i < n; i += VF_LANES) {
+    vf acc[PER16] = {{0}};
+    size_t whole = n / RCD_LANES * RCD_LANES;
+    for (size_t i = 0; i < whole; i += RCD_LANES) {
+        for (int v = 0; v < PER16; v++) {
+            vf e = v_exp(v_load(x + i + v * VF_LANES) - max);
+            acc[v] += e;
+            if (!log_of)
+                v_store(y + i + v * VF_LANES, e);
+        }
+    }
+    float lanes[RCD_LANES];
+    memcpy(lanes, acc, sizeof lanes);
+    for (size_t i = whole; i < n; i += VF_LANES) {
         vf e = v_exp(v_loadn(x + i, n - i) - max);
         float tmp[VF_LANES];
         memcpy(tmp, &e, sizeof tmp);
         for (size_t l = 0; l < VF_LANES && i + l < n; l++)
-            lanes[(i + l) % RCD_LANES] += tmp[l];
+            lanes[i - whole + l] += tmp[l];
         if (!log_of)
             v_storen(y + i, e, n - i);
     }

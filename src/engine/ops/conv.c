@@ -194,6 +194,25 @@ static rcd_status measure(const struct rcd_call *c, size_t r, struct geometry *g
     return st;
 }
 
+/* The innermost dim of a field: kernel[2] elements of `line` from `from` on, zeros outside; NULL: all outside. */
+static void field_line(const struct geometry *g, const float *line, int64_t from, float *row)
+{
+    const int64_t n = g->kernel[2], step = g->dilation[2];
+    int64_t l = 0, end = 0; /* [l, end): inside */
+    if (line != NULL) {
+        l = from < 0 ? (-from + step - 1) / step : 0;
+        end = from < g->in[2] ? (g->in[2] - from + step - 1) / step : 0;
+        end = end < n ? end : n;
+        l = l < end ? l : end;
+    }
+    memset(row, 0, (size_t)l * sizeof *row);
+    if (step == 1 && end > l)
+        memcpy(row + l, line + from + l, (size_t)(end - l) * sizeof *row);
+    for (int64_t i = l; step != 1 && i < end; i++)
+        row[i] = line[from + i * step];
+    memset(row + end, 0, (size_t)(n - end) * sizeof *row);
+}
+
 /* The receptive field of output position `at`: f32[in_per][kernel...], zeros outside. */
 static void field_row(const struct geometry *g, const float *x, size_t at, float *row)
 {
@@ -204,12 +223,10 @@ static void field_row(const struct geometry *g, const float *x, size_t at, float
             int64_t a = o[0] * g->stride[0] + i * g->dilation[0] - g->pad[0];
             for (int64_t j = 0; j < g->kernel[1]; j++) {
                 int64_t b = o[1] * g->stride[1] + j * g->dilation[1] - g->pad[1];
-                for (int64_t l = 0; l < g->kernel[2]; l++) {
-                    int64_t d = o[2] * g->stride[2] + l * g->dilation[2] - g->pad[2];
-                    bool in =
-                        a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1] && d >= 0 && d < g->in[2];
-                    *row++ = in ? x[(a * g->in[1] + b) * g->in[2] + d] : 0.0f;
-                }
+                bool in = a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1];
+                field_line(g, in ? x + (a * g->in[1] + b) * g->in[2] : NULL,
+                           o[2] * g->stride[2] - g->pad[2], row);
+                row += g->kernel[2];
             }
         }
     }

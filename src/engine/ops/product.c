@@ -6,7 +6,9 @@
 #include "product.h"
 #include "../team.h"
 
-enum { PANEL = 64 };
+#include <string.h>
+
+enum { PANEL = 64, FEW_ROWS = 2 };
 
 rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b, bool trans,
                            struct rcd_packed *ret)
@@ -60,12 +62,30 @@ enum {
     PLAIN_TYPES = RCD_T(RCD_F64) | RCD_T(RCD_I32) | RCD_T(RCD_I64) | RCD_T(RCD_U32) | RCD_T(RCD_U64)
 };
 
+/* One or two rows: packing the right side would take longer than the product. The same chains: from 0, in order. */
+static void few_rows(const struct rcd_call *c, const struct rcd_matrix *a,
+                     const struct rcd_matrix *b, float *out)
+{
+    if (a->rows * b->cols == 0)
+        return;
+    memset(out, 0, a->rows * b->cols * sizeof *out);
+    for (size_t i = 0; i < a->rows; i++) {
+        for (size_t x = 0; x < a->cols; x++)
+            c->kern->axpy(b->cols, ((const float *)a->data)[i * a->row_step + x * a->col_step],
+                          (const float *)b->data + x * b->row_step, out + i * b->cols);
+    }
+}
+
 /* c f32[a.rows][b.cols] = a b, with b packed here. */
 static rcd_status f32_product(const struct rcd_call *c, size_t r, const struct rcd_matrix *a,
                               const struct rcd_matrix *b, float *out)
 {
     size_t mark = c->x->scratch.used, bytes = 0;
     struct rcd_packed p;
+    if (a->rows <= FEW_ROWS && b->col_step == 1) {
+        few_rows(c, a, b, out);
+        return RCD_OK;
+    }
     if (!rcd_packed_bytes(b->rows, b->cols, &bytes))
         return rcd__fail(c, r, RCD_EINVAL, "a matrix of %zu x %zu is too large", b->rows, b->cols);
     p.data = rcd__scratch(c, r, bytes);
