@@ -48,14 +48,17 @@ void rcd_arena_done(struct rcd_arena *a)
     a->used = 0;
 }
 
+/* What has room for `need` bytes. A big piece stands behind the chunk that is being filled, so that its
+ * size does not become the measure of the next one. */
 static struct rcd_arena_chunk *chunk_new(struct rcd_arena *a, size_t need)
 {
     size_t cap = a->head != NULL ? a->head->cap * 2 : CHUNK_MIN;
+    size_t total = 0;
     if (cap > CHUNK_MAX)
         cap = CHUNK_MAX;
+    bool own = need > cap && a->head != NULL;
     if (cap < need)
         cap = need;
-    size_t total = 0;
     if (!rcd_add(cap, sizeof(struct rcd_arena_chunk), &total))
         return NULL;
     struct rcd_arena_chunk *c = rcd_alloc_aligned(total);
@@ -63,8 +66,11 @@ static struct rcd_arena_chunk *chunk_new(struct rcd_arena *a, size_t need)
         return NULL;
     c->cap = cap;
     c->used = 0;
-    c->next = a->head;
-    a->head = c;
+    c->next = own ? a->head->next : a->head;
+    if (own)
+        a->head->next = c;
+    else
+        a->head = c;
     POISON(chunk_data(c), cap);
     return c;
 }

@@ -59,7 +59,7 @@ static const char *bad_leaf(struct sink *k, const char *p, size_t i)
 static inline const char *leaf_f32(struct sink *k, const char *p, size_t i)
 {
     struct rcd__decimal d;
-    const char *end = rcd__decimal(p, &d);
+    const char *end = rcd__decimal(p, k->s->end, &d);
     if (__builtin_expect(end == NULL || !rcd__decimal_f32(&d, (float *)k->data + i), 0))
         return bad_leaf(k, p, i);
     return end;
@@ -68,7 +68,7 @@ static inline const char *leaf_f32(struct sink *k, const char *p, size_t i)
 static inline const char *leaf_f64(struct sink *k, const char *p, size_t i)
 {
     struct rcd__decimal d;
-    const char *end = rcd__decimal(p, &d);
+    const char *end = rcd__decimal(p, k->s->end, &d);
     if (__builtin_expect(end == NULL || !rcd__decimal_f64(&d, (double *)k->data + i), 0))
         return bad_leaf(k, p, i);
     return end;
@@ -96,7 +96,7 @@ static inline const char *leaf_half(struct sink *k, const char *p, size_t i)
     double too_large = k->dtype == RCD_F16 ? 65520.0 : 0x1.ffp127;
     struct rcd__decimal d;
     double v = 0;
-    const char *end = rcd__decimal(p, &d);
+    const char *end = rcd__decimal(p, k->s->end, &d);
     if (end == NULL || !rcd__decimal_f64(&d, &v) || fabs(v) >= too_large)
         return bad_leaf(k, p, i);
     float f = to_odd(v);
@@ -110,7 +110,7 @@ static inline const char *leaf_int(struct sink *k, const char *p, size_t i, size
     uint64_t top = UINT64_MAX >> (64 - 8 * bytes + (is_signed ? 1 : 0));
     struct rcd__decimal d;
     uint64_t v = 0;
-    const char *end = rcd__decimal(p, &d);
+    const char *end = rcd__decimal(p, k->s->end, &d);
     if (end == NULL)
         return bad_leaf(k, p, i);
     if (!d.integer)
@@ -147,7 +147,7 @@ static inline const char *leaf_bool(struct sink *k, const char *p, size_t i)
         return rcd__scan_word(k->s, *out != 0 ? "true" : "false") ? k->s->p : bad_leaf(k, p, i);
     }
     struct rcd__decimal d;
-    const char *end = rcd__decimal(p, &d);
+    const char *end = rcd__decimal(p, k->s->end, &d);
     if (end == NULL || !d.integer || d.n_digits > 1 || d.mantissa > 1 || d.negative)
         return bad_leaf(k, p, i);
     *out = (uint8_t)d.mantissa;

@@ -3,9 +3,9 @@
  * rcd__decimal looks at bytes without asking where the text ends: whoever calls it guarantees that
  * some byte at or after `p` cannot belong to a number (scan.c: the text's last byte is '}').
  *
- * rcd__decimal_f32 goes through double. With at most 19 digits the mantissa is exact, powers of ten
- * to 10^22 are exact doubles, so conversion and division (or product) together are off by 2 units
- * in double's last place at most. Rounding that to float is right unless a midpoint of two floats
+ * rcd__decimal_f32 goes through double. With at most 19 digits the mantissa is exact, so its
+ * conversion, the power of ten and the product together are off by 3 units in double's last place
+ * at most. Rounding that to float is right unless a midpoint of two floats
  * lies as near; then, and for longer numbers, <charconv> decides (Clinger 1990, and the usual
  * argument against double rounding). */
 #pragma once
@@ -28,6 +28,7 @@ enum { RCD__EXACT_DIGITS = 19 };
 #define RCD__EXP_MAX 1000000000 /* written exponents saturate here: the value is 0 or too large */
 
 extern const double rcd__power10[23];
+extern const double rcd__scale10[41]; /* 10^-22 to 10^18, the nearest doubles */
 
 static inline bool rcd__is_digit(char c)
 {
@@ -37,31 +38,61 @@ static inline bool rcd__is_digit(char c)
 /** The exponent behind 'e' at p - 1, added to *exp10; NULL without a digit. */
 const char *rcd__decimal_exponent(const char *p, int64_t *exp10);
 
+/* The digits that begin at p, eight bytes of text in one register: how many, and their value. No branch
+ * depends on the text, because the number of digits is what a processor cannot guess. */
+static inline unsigned rcd__digits_8(const char *p, uint64_t *ret)
+{
+    uint64_t t;
+    memcpy(&t, p, sizeof t);
+    t ^= 0x3030303030303030u; /* digits are 0 to 9 now */
+    /* a bit in the first byte above 9; what is carried goes to bytes behind it */
+    uint64_t over = ((t + 0x7676767676767676u) | t) & 0x8080808080808080u;
+    unsigned n = over != 0 ? (unsigned)__builtin_ctzll(over) / 8 : 8;
+    t = n != 0 ? t << (64 - 8 * n) : 0; /* zeros in front, and what follows is gone */
+    t = t * 10 + (t >> 8);              /* pairs */
+    *ret = ((t & 0x000000ff000000ffu) * (100 + ((uint64_t)1000000 << 32)) +
+            (t >> 16 & 0x000000ff000000ffu) * (1 + ((uint64_t)10000 << 32))) >>
+           32;
+    return n;
+}
+
+/* More digits of *m behind the point; returns what follows them. */
+static inline const char *rcd__fraction(const char *p, const char *end, uint64_t *m)
+{
+    static const uint32_t tens[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    if (__builtin_expect(end - p >= 16, 1)) {
+        uint64_t a, b;
+        unsigned na = rcd__digits_8(p, &a), nb = rcd__digits_8(p + 8, &b);
+        nb = na == 8 ? nb : 0;
+        b = na == 8 ? b : 0;
+        *m = (*m * tens[na] + a) * tens[nb] + b;
+        p += na + nb;
+        if (__builtin_expect(na + nb < 16, 1))
+            return p;
+    }
+    for (; rcd__is_digit(*p); p++)
+        *m = *m * 10 + (uint64_t)(*p - '0');
+    return p;
+}
+
 /** Take apart the number at p; NULL when there is none (RFC 8259 grammar). A digit after a leading
- * 0 is left for the caller, who finds no comma there. */
-static inline const char *rcd__decimal(const char *p, struct rcd__decimal *d)
+ * 0 is left for the caller, who finds no comma there. Up to `end` bytes may be looked at in any case. */
+static inline const char *rcd__decimal(const char *p, const char *end, struct rcd__decimal *d)
 {
     d->at = p;
     d->negative = *p == '-';
     p += d->negative;
-    const char *digits = p;
-    uint64_t m = 0;
-    size_t n = 0;
-    if (*p == '0') {
-        p++;
-    } else {
-        for (; rcd__is_digit(*p); p++)
-            m = m * 10 + (uint64_t)(*p - '0');
-        if (p == digits)
-            return NULL;
-        n = (size_t)(p - digits);
-    }
+    uint64_t m = (uint64_t)(unsigned char)(*p - '0');
+    size_t n = m != 0; /* a lone 0 does not count */
+    if (m > 9)
+        return NULL;
+    for (p++; rcd__is_digit(*p) && m != 0; p++, n++)
+        m = m * 10 + (uint64_t)(*p - '0');
     d->exp10 = 0;
     d->integer = true;
     if (*p == '.') {
         const char *fraction = ++p;
-        for (; rcd__is_digit(*p); p++)
-            m = m * 10 + (uint64_t)(*p - '0');
+        p = rcd__fraction(p, end, &m);
         if (p == fraction)
             return NULL;
         n += (size_t)(p - fraction);
@@ -86,13 +117,14 @@ static inline bool rcd__decimal_f32(const struct rcd__decimal *d, float *ret)
 {
     if (d->n_digits <= RCD__EXACT_DIGITS && d->exp10 >= -22 && d->exp10 <= 18 &&
         d->mantissa <= INT64_MAX) {
-        double v = (double)(int64_t)d->mantissa;
-        v = d->exp10 < 0 ? v / rcd__power10[-d->exp10] : v * rcd__power10[d->exp10];
+        double v = (double)(int64_t)d->mantissa * rcd__scale10[d->exp10 + 22];
         uint64_t bits;
         memcpy(&bits, &v, sizeof bits);
         uint64_t low = bits & 0x1fffffffu; /* what float has no room for; a midpoint: 0x10000000 */
         if (__builtin_expect(low - (0x10000000u - 4) > 8, 1)) {
-            *ret = (float)(d->negative ? -v : v);
+            bits |= (uint64_t)d->negative << 63;
+            memcpy(&v, &bits, sizeof v);
+            *ret = (float)v;
             return true;
         }
     }

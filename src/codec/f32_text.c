@@ -66,20 +66,17 @@ static inline int shortest(uint32_t fraction, uint32_t exponent, uint32_t *ret)
     uint32_t lower = product(g, (4 * c - 2 + closer) << h) + odd;
     uint32_t value = product(g, (4 * c) << h);
     uint32_t upper = product(g, (4 * c + 2) << h) - odd;
-    uint32_t s = value / 4;
-    if (s >= 10) {
-        uint32_t tens = s / 10; /* one digit less: is one of the two neighbours inside? */
-        bool down = lower <= 40 * tens, up = 40 * tens + 40 <= upper;
-        if (down != up) {
-            *ret = tens + up;
-            return k + 1;
-        }
-    }
+    /* One digit less: is one of the two neighbours inside? Both answers are made and one is taken:
+     * nobody can guess which. */
+    uint32_t s = value / 4, tens = s / 10;
+    bool tens_down = lower <= 40 * tens, tens_up = 40 * tens + 40 <= upper;
+    bool shorter = (s >= 10) & (tens_down != tens_up);
     bool down = lower <= 4 * s, up = 4 * s + 4 <= upper;
     uint32_t middle = 4 * s + 2;
-    bool nearest_up = value > middle || (value == middle && (s & 1) != 0);
-    *ret = s + (down != up ? up : nearest_up);
-    return k;
+    bool nearest_up = (value > middle) | ((value == middle) & (s & 1));
+    bool add = down != up ? up : nearest_up;
+    *ret = shorter ? tens + tens_up : s + add;
+    return k + shorter;
 }
 
 /* Eight digits of v < 10^8 as bytes 0 to 9, the first one lowest. */

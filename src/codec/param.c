@@ -8,7 +8,7 @@
 static rcd_status scan_number(struct rcd__scan *s, struct rcd_param *ret)
 {
     struct rcd__decimal d;
-    const char *end = rcd__decimal(s->p, &d);
+    const char *end = rcd__decimal(s->p, s->end, &d);
     if (end == NULL)
         return rcd__scan_unexpected(s, "a number");
     if (!d.integer) {

@@ -156,7 +156,7 @@ rcd_status rcd__scan_uint(struct rcd__scan *s, uint64_t max, const char *what, u
 {
     struct rcd__decimal d;
     char c = rcd__scan_peek(s);
-    const char *end = c == '-' || rcd__is_digit(c) ? rcd__decimal(s->p, &d) : NULL;
+    const char *end = c == '-' || rcd__is_digit(c) ? rcd__decimal(s->p, s->end, &d) : NULL;
     uint64_t v = 0;
     if (end == NULL || !d.integer || !rcd__decimal_u64(&d, &v) || v > max ||
         (d.negative && v != 0)) {
@@ -192,7 +192,7 @@ rcd_status rcd__scan_skip(struct rcd__scan *s)
     if (c == '{' || c == '[')
         return skip_brackets(s, c == '{');
     if (c == '-' || rcd__is_digit(c)) {
-        const char *end = rcd__decimal(s->p, &d);
+        const char *end = rcd__decimal(s->p, s->end, &d);
         if (end == NULL)
             return rcd__scan_unexpected(s, "a number");
         s->p = end;

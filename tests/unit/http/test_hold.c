@@ -108,7 +108,7 @@ static int answers(int fd, size_t want)
             seen++;
         }
         if (seen >= want && strstr(last, "\r\n\r\n") != NULL)
-            return atoi(last + 9);
+            return (int)strtol(last + 9, NULL, 10);
         uv_run(&loop, UV_RUN_ONCE);
     }
 }
