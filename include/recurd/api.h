@@ -40,6 +40,7 @@ struct rcd_api_opts {
     bool strict_ready;           /* ready only when every model on disk is */
     rcd_graphs *graphs;          /* [borrowed] */
     size_t max_graph_bytes;      /* of one graph */
+    size_t max_spectral_nodes;   /* of graphs whose eigenvectors a model asks for */
     size_t max_binding_bytes;    /* kept results of models on graphs */
     uint64_t binding_idle_ns;    /* unused ones go after so long */
     unsigned run_threads;        /* of a run on a graph */

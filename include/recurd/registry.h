@@ -19,12 +19,19 @@ struct rcd_session_config {
     bool carry; /* "reload": a new version takes the sessions over */
 };
 
+/** "shape" of a state, for sizes that the file leaves open. */
+struct rcd_state_dims {
+    int rank; /* -1: model.json does not say */
+    int64_t dims[RCD_MAX_RANK];
+};
+
 /** What model.json says, with defaults filled in. */
 struct rcd_model_config {
     const char *description;
     size_t n_states;
     const char *const *state_inputs, *const *state_outputs;
-    size_t n_time; /* "time": tensor name -> axis */
+    const struct rcd_state_dims *state_dims; /* one per state */
+    size_t n_time;                           /* "time": tensor name -> axis */
     const char *const *time_names;
     const int *time_axes;
     rcd_weights weights;

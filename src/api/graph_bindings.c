@@ -96,6 +96,8 @@ static struct rcd_input_delta delta_of(const struct rcd__binding *b, size_t i, c
                                        struct rcd_arena *a)
 {
     const struct rcd_tensor *t = &b->in[i];
+    if (rcd_graph_tensor(b->graph, name) == NULL) /* derived from all of the graph */
+        return (struct rcd_input_delta){.other = true};
     const struct rcd_graph_delta g = rcd_graph_delta_of(b->graph, tensor_at(b->graph, name));
     struct rcd_input_delta d = {.other = b->anew || g.other,
                                 .n_removed = g.n_removed,
@@ -139,6 +141,7 @@ static rcd_status go_on(struct rcd__binding *b)
 static void work_run(uv_work_t *work)
 {
     struct rcd__binding *b = work->data;
+    struct rcd__derived derived = {.basis = {.data = NULL}};
     rcd_status st = RCD_OK;
     if (b->exec == NULL) {
         b->exec = rcd_exec_new(b->api->opts.max_run_bytes, b->follow ? 64u << 20 : 0);
@@ -148,6 +151,9 @@ static void work_run(uv_work_t *work)
         else
             st = rcd_exec_set_threads(b->exec, b->api->opts.run_threads, &b->err);
     }
+    if (st == RCD_OK)
+        st = rcd__graph_derive(b->graph, b->plan, b->fixed, b->api->opts.max_spectral_nodes, b->in,
+                               &derived, &b->err);
     if (st == RCD_OK && b->old != NULL)
         st = go_on(b);
     if (st == RCD_OK && b->bound == NULL && b->follow)
@@ -155,6 +161,7 @@ static void work_run(uv_work_t *work)
                                 &b->err);
     else if (st == RCD_OK && b->bound == NULL)
         st = rcd_bound_new(b->exec, b->plan, b->in, NULL, &b->bound, &b->err);
+    rcd__derived_done(&derived);
     b->err.code = st;
 }
 
@@ -224,6 +231,9 @@ static bool take_inputs(struct rcd__binding *b)
         if ((b->fixed >> i & 1) == 0)
             continue;
         const struct rcd_tensor *t = rcd_graph_tensor(b->graph, io[i].name);
+        b->entries[i] = (struct rcd_bound_entries){.group = -1};
+        if (t == NULL && rcd__graph_derives(b->graph, io[i].name))
+            continue; /* made on the helper thread */
         if (t == NULL)
             return false;
         const size_t len = strlen(io[i].name);
@@ -382,7 +392,9 @@ uint64_t rcd__binding_inputs(const rcd_graph *g, const rcd_plan *plan, const cha
     const struct rcd_io *io = rcd_plan_inputs(plan, &n);
     *ret_missing = n > RCD__MAX_FIXED ? io[RCD__MAX_FIXED].name : NULL;
     for (size_t i = 0; i < n && i < RCD__MAX_FIXED; i++) {
-        if (rcd_graph_tensor(g, io[i].name) != NULL && rcd_plan_state_output(plan, i) < 0)
+        const bool here =
+            rcd_graph_tensor(g, io[i].name) != NULL || rcd__graph_derives(g, io[i].name);
+        if (here && rcd_plan_state_output(plan, i) < 0)
             fixed |= UINT64_C(1) << i;
         else if (!io[i].optional)
             *ret_missing = io[i].name;

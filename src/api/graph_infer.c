@@ -77,11 +77,12 @@ rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct
         }
         if (in[i].dtype != RCD_NONE || rcd_plan_state_output(rcd_version_plan(x->version), i) >= 0)
             continue;
-        if (t == NULL && !io[i].optional)
+        const bool derived = t == NULL && rcd__graph_derives(o->graph, io[i].name);
+        if (t == NULL && !derived && !io[i].optional)
             return rcd_fail(err, RCD_EINVAL,
                             "input '%s' is neither in the request nor in graph '%s'", io[i].name,
                             rcd_graph_name(o->graph));
-        if (t != NULL)
+        if (t != NULL || derived)
             o->fixed |= UINT64_C(1) << i;
     }
     const int64_t rows = rcd_graph_nodes(o->graph, node_type(o->graph));

@@ -32,6 +32,20 @@ RCD_MUST_CHECK rcd_status rcd__graph_rows(struct rcd__infer *x, const struct rcd
                                           struct rcd_error *err);
 void rcd__graph_release(struct rcd__infer *x);
 
+/* ---- graph_derive.c: inputs that follow from a graph ------------------------------------------------- */
+
+struct rcd__derived {
+    struct rcd_tensor basis, values, batch; /* data of their own; NULL where not made */
+};
+/** Is this one, for this graph? */
+bool rcd__graph_derives(const rcd_graph *g, const char *input);
+/** The fixed inputs of `in` that are RCD_NONE; data live in `d`. May take long: not on the loop. Errors as
+ * rcd_graph_spectrum. */
+RCD_MUST_CHECK rcd_status rcd__graph_derive(rcd_graph *g, const rcd_plan *plan, uint64_t fixed,
+                                            size_t max_nodes, struct rcd_tensor *in,
+                                            struct rcd__derived *d, struct rcd_error *err);
+void rcd__derived_done(struct rcd__derived *d);
+
 /** Bindings that are kept; a list of the api's. */
 struct rcd__binding;
 void rcd__bindings_free(rcd_api *api);

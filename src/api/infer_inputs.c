@@ -166,11 +166,8 @@ static rcd_status take_inputs(struct rcd__infer *x, struct rcd_error *err)
     for (size_t i = 0; st == RCD_OK && i < x->wire.n_inputs; i++) {
         const struct rcd_wire_input *given = &x->wire.inputs[i];
         size_t at = find(io, n, given->name);
-        if (at == n && x->on_graph.graph != NULL && strcmp(given->name, "nodes") == 0) {
-            x->on_graph.n_nodes = given->tensor.n;
-            st = rcd__graph_nodes(x, &given->tensor, &x->on_graph.nodes, err);
+        if (at == n && rcd__graph_beside(x, given))
             continue;
-        }
         if (at == n)
             return unknown(x, "input", x->wire.inputs[i].name, io, n, err);
         in[at] = x->wire.inputs[i].tensor;
@@ -179,6 +176,8 @@ static rcd_status take_inputs(struct rcd__infer *x, struct rcd_error *err)
     const size_t graph = graph_rows(io, n, in);
     x->graph_inside = graph > 0;
     x->job.rows = graph > 0 ? graph : rows_of(io, n, in);
+    if (st == RCD_OK)
+        st = rcd__graph_inside(x, in, err);
     if (st == RCD_OK && x->on_graph.graph != NULL)
         st = rcd__graph_inputs(x, in, err);
     return st;

@@ -51,14 +51,21 @@ struct rcd__infer {
     rcd_nonfinite nonfinite;
     uint64_t timeout_ns; /* for the wait in the queue; 0: none */
     bool graph_inside;   /* the request brings a graph: rows count its nodes and edges */
-    bool decoded;        /* on the loop, when it came */
-    bool timing;         /* tell times in the answer */
+    const struct rcd_tensor *batch_ptr, *targets; /* given beside the model's inputs; NULL: not */
+    bool decoded;                                 /* on the loop, when it came */
+    bool timing;                                  /* tell times in the answer */
     struct rcd__sequence seq;
     struct rcd__on_graph on_graph;
 };
 
 /* infer_inputs.c: bytes -> job.infer, rows and the fields above. RCD_EINVAL and kin. */
 RCD_MUST_CHECK rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err);
+/* graph_inside.c: what a graph in the request brings beside the model's inputs (batch_ptr, targets, nodes).
+ * False: the model has an input of that name, or the name means nothing here. */
+bool rcd__graph_beside(struct rcd__infer *x, const struct rcd_wire_input *given);
+/* After all inputs are there: `batch` from `batch_ptr`, the rows that are asked for. RCD_EINVAL. */
+RCD_MUST_CHECK rcd_status rcd__graph_inside(struct rcd__infer *x, struct rcd_tensor *in,
+                                            struct rcd_error *err);
 /* infer_params.c: the request's parameters. */
 RCD_MUST_CHECK rcd_status rcd__infer_params(struct rcd__infer *x, struct rcd_error *err);
 /* sequence.c: find the session's store, and with it the version that runs the request. RCD_EINVAL,

@@ -72,6 +72,53 @@ static rcd_status check_inputs(const struct rcd__infer *x, struct rcd_error *err
     return RCD_OK;
 }
 
+/* A size of the state that has the name of an axis of input k against what the graph has there. */
+static rcd_status check_size(const struct rcd__infer *x, const struct rcd_io *state,
+                             const int64_t *dims, const char *name, int64_t size,
+                             struct rcd_error *err)
+{
+    for (int e = 0; name != NULL && e < state->rank; e++) {
+        const char *mine = state->dim_names[e];
+        if (mine != NULL && strcmp(mine, name) == 0 && dims[e] != size)
+            return rcd_fail(err, RCD_ECONFLICT,
+                            "the sessions of model '%s' keep a state '%s' of %lld nodes, but graph "
+                            "'%s' version %llu "
+                            "has %lld (the \"shape\" of a state stands in model.json)",
+                            rcd_version_model(x->version), state->name, (long long)dims[e],
+                            rcd_graph_name(x->on_graph.graph),
+                            (unsigned long long)rcd_graph_version(x->on_graph.graph),
+                            (long long)size);
+    }
+    return RCD_OK;
+}
+
+/* A session is bound to a number of nodes; the graph's may have changed. */
+static rcd_status check_nodes(const struct rcd__infer *x, struct rcd_error *err)
+{
+    size_t n = 0, n_states = 0, s = 0;
+    const rcd_plan *plan = rcd_version_plan(x->version);
+    const struct rcd_io *io = rcd_plan_inputs(plan, &n);
+    const struct rcd_state_shape *states = rcd_sessions_states(x->seq.store->sessions, &n_states);
+    const int64_t nodes = rcd_graph_nodes(x->on_graph.graph, "");
+    rcd_status st = RCD_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (rcd_plan_state_output(plan, i) < 0)
+            continue;
+        const int64_t *dims = states[s++].dims;
+        for (size_t k = 0; st == RCD_OK && k < n; k++) {
+            const bool fixed = (x->on_graph.fixed >> k & 1) != 0;
+            const struct rcd_tensor *t =
+                fixed ? rcd_graph_tensor(x->on_graph.graph, io[k].name) : NULL;
+            for (int d = 0; st == RCD_OK && t != NULL && d < io[k].rank && d < t->rank; d++)
+                st = check_size(x, &io[i], dims, io[k].dim_names[d], t->dims[d], err);
+            if (st == RCD_OK && !fixed && nodes >= 0 && io[k].rank > 0 &&
+                strcmp(io[k].name, "x") == 0)
+                st = check_size(x, &io[i], dims, io[k].dim_names[0], nodes, err);
+        }
+    }
+    return st;
+}
+
 static uint64_t hash_inputs(const struct rcd__infer *x)
 {
     size_t n = 0;
@@ -95,6 +142,8 @@ rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *retry_after_s, st
 {
     struct rcd__sequence *q = &x->seq;
     rcd_status st = check_inputs(x, err);
+    if (st == RCD_OK && x->on_graph.graph != NULL)
+        st = check_nodes(x, err);
     if (st == RCD_OK)
         st = rcd_session_enter(q->store->sessions, &q->id, q->start ? RCD_SESSION_START : 0,
                                &q->ref, &q->use, retry_after_s, err);

@@ -30,11 +30,34 @@ rcd_status rcd__state_dir_open(rcd_stores *s, struct rcd_error *err)
 
 /* ---- making a store ------------------------------------------------------------------------------------ */
 
-/* The states of one session: batch 1, and so every other size that the file leaves open. */
-rcd_status rcd__state_shapes(const rcd_plan *plan, struct rcd_arena *arena,
+/* Sizes that the file leaves open: model.json's, else 1. */
+static rcd_status open_sizes(const rcd_version *v, const struct rcd_io *io,
+                             struct rcd_state_shape *to, struct rcd_error *err)
+{
+    const struct rcd_model_config *c = rcd_version_config(v);
+    size_t s = 0;
+    while (s < c->n_states && strcmp(c->state_inputs[s], io->name) != 0)
+        s++;
+    const struct rcd_state_dims *told =
+        s < c->n_states && c->state_dims[s].rank >= 0 ? &c->state_dims[s] : NULL;
+    bool fits = told == NULL || told->rank == io->rank;
+    for (int d = 0; d < io->rank; d++) {
+        to->dims[d] = io->dims[d] >= 0 ? io->dims[d] : told != NULL && fits ? told->dims[d] : 1;
+        fits = fits && (told == NULL || told->dims[d] == to->dims[d]);
+    }
+    char want[128], file[128];
+    return fits ? RCD_OK
+                : rcd_fail(err, RCD_EMODEL,
+                           "state '%s' has shape %s in model.json and %s in the file", io->name,
+                           rcd_shape_text(want, sizeof want, told->rank, told->dims),
+                           rcd_shape_text(file, sizeof file, io->rank, io->dims));
+}
+
+rcd_status rcd__state_shapes(const rcd_version *v, struct rcd_arena *arena,
                              struct rcd_state_shape **ret, size_t *ret_n, struct rcd_error *err)
 {
     size_t n_in = 0;
+    const rcd_plan *plan = rcd_version_plan(v);
     const struct rcd_io *io = rcd_plan_inputs(plan, &n_in);
     *ret = rcd_arena_calloc(arena, n_in, sizeof **ret);
     *ret_n = 0;
@@ -48,8 +71,9 @@ rcd_status rcd__state_shapes(const rcd_plan *plan, struct rcd_arena *arena,
             (struct rcd_state_shape){.name = io[i].name, .dtype = io[i].dtype, .rank = io[i].rank};
         if (io[i].dtype == RCD_BYTES)
             return rcd_fail(err, RCD_EMODEL, "state '%s' is of type BYTES", io[i].name);
-        for (int d = 0; d < io[i].rank; d++)
-            to->dims[d] = io[i].dims[d] >= 0 ? io[i].dims[d] : 1;
+        rcd_status st = open_sizes(v, &io[i], to, err);
+        if (st != RCD_OK)
+            return st;
     }
     return RCD_OK;
 }

@@ -143,7 +143,7 @@ rcd_status rcd_api_attach(void *ctx, const rcd_version *v, void **ret_user, stru
     if (served == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for a queue");
     rcd_arena_init(&arena, 1 << 20);
-    rcd_status st = rcd__state_shapes(rcd_version_plan(v), &arena, &states, &n, err);
+    rcd_status st = rcd__state_shapes(v, &arena, &states, &n, err);
     if (st == RCD_OK && n > 0) {
         pthread_mutex_lock(&s->make_lock);
         st = find_or_make(s, v, states, n, &served->store, err);

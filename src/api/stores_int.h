@@ -18,9 +18,9 @@ struct rcd_stores {
 RCD_MUST_CHECK rcd_status rcd__state_dir_open(rcd_stores *s, struct rcd_error *err);
 /** Is there a file with sessions of this version? */
 bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number);
-/** The states of one session: batch 1, and so every other size that the file leaves open. Array in
+/** The states of one session: sizes that the file leaves open from model.json, else 1 (the batch). Array in
  * `arena`; *ret_n 0: the model keeps none. RCD_ENOMEM, RCD_EMODEL. */
-RCD_MUST_CHECK rcd_status rcd__state_shapes(const rcd_plan *plan, struct rcd_arena *arena,
+RCD_MUST_CHECK rcd_status rcd__state_shapes(const rcd_version *v, struct rcd_arena *arena,
                                             struct rcd_state_shape **ret, size_t *ret_n,
                                             struct rcd_error *err);
 /** What the version's model.json says sessions may do; the rest is zero. */

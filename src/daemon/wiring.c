@@ -93,6 +93,7 @@ static rcd_status wire_api(struct rcd_daemon *d, struct rcd_error *err)
         .graphs = d->graphs,
         .max_graph_bytes = d->cfg.graphs_max_bytes,
         .max_binding_bytes = d->cfg.graphs_max_results,
+        .max_spectral_nodes = d->cfg.graphs_max_spectral_nodes,
         .binding_idle_ns = d->cfg.graphs_results_idle * 1000000u,
         .max_run_bytes = d->cfg.engine_max_run_memory,
         .run_threads = workers(&d->cfg),

@@ -41,6 +41,7 @@ rcd_status rcd__graph_begin(const char *name, size_t cap, rcd_graph **ret, struc
     rcd_graph *g = rcd_calloc(1, sizeof *g);
     if (g != NULL) {
         g->refs = 1;
+        pthread_mutex_init(&g->spectrum_lock, NULL);
         g->version = 1;
         g->changed_ms = rcd_wall_ms();
         g->nodes_told = -1;
@@ -216,6 +217,8 @@ rcd_graph *rcd_graph_unref(rcd_graph *g)
     rcd_free(g->told);
     rcd_free(g->groups);
     rcd_free(g->listed);
+    rcd_free(g->spectrum);
+    pthread_mutex_destroy(&g->spectrum_lock);
     rcd_free(g);
     return NULL;
 }

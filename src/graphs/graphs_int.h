@@ -2,6 +2,8 @@
 #pragma once
 #include "recurd/graphs.h"
 
+#include <pthread.h>
+
 /** Data of a tensor, shared by versions. */
 struct rcd__blob {
     unsigned refs; /* atomic */
@@ -14,6 +16,12 @@ struct rcd__group {
     uint32_t *ids;              /* open hash of the "id" tensor's rows + 1; 0: free; NULL: no ids */
     size_t n_ids;               /* places, a power of two */
     struct rcd__blob *ids_blob; /* that holds them; shared by versions with the same ids */
+};
+
+/** Eigenvectors of the Laplacian (spectrum.c). */
+struct rcd__spectrum {
+    size_t n, k;
+    float *basis, *values; /* f32[n][k], f32[k]; behind this struct */
 };
 
 struct rcd_graph {
@@ -30,6 +38,8 @@ struct rcd_graph {
     bool *told;
     struct rcd_graph_group *listed; /* groups[].is, for the outside */
     struct rcd__group *groups;
+    pthread_mutex_t spectrum_lock;  /* guards spectrum; nothing is taken under it */
+    struct rcd__spectrum *spectrum; /* NULL until somebody asks */
 };
 
 /** An empty version with room for tensors; RCD_ENOMEM. */

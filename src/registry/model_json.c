@@ -25,6 +25,27 @@ static rcd_status want_member(struct rcd__parse *p, const char *key, size_t i, c
     return rcd__read_text(p, place, v, ret);
 }
 
+/* "shape" of a state: every size, 1 and more. */
+static rcd_status read_state_shape(struct rcd__parse *p, const char *key, size_t i, const json_t *v,
+                                   struct rcd_state_dims *ret)
+{
+    char place[48];
+    ret->rank = -1;
+    if (v == NULL)
+        return RCD_OK;
+    snprintf(place, sizeof place, "%s[%zu].shape", key, i);
+    if (!json_is_array(v) || json_array_size(v) > RCD_MAX_RANK)
+        return rcd__wrong(p, place, "must be a list of at most %d sizes", RCD_MAX_RANK);
+    ret->rank = (int)json_array_size(v);
+    for (int d = 0; d < ret->rank; d++) {
+        rcd_status st =
+            rcd__read_int(p, place, json_array_get(v, (size_t)d), 1, INT32_MAX, &ret->dims[d]);
+        if (st != RCD_OK)
+            return st;
+    }
+    return RCD_OK;
+}
+
 static rcd_status read_state(struct rcd__parse *p, const char *key, json_t *v)
 {
     rcd_status st = rcd__want_list(p, key, v, "{\"input\": ..., \"output\": ...}");
@@ -33,10 +54,12 @@ static rcd_status read_state(struct rcd__parse *p, const char *key, json_t *v)
     size_t n = json_array_size(v);
     const char **in = rcd_arena_calloc(p->arena, n, sizeof *in);
     const char **out = rcd_arena_calloc(p->arena, n, sizeof *out);
-    if (in == NULL || out == NULL)
+    struct rcd_state_dims *dims = rcd_arena_calloc(p->arena, n, sizeof *dims);
+    if (in == NULL || out == NULL || dims == NULL)
         return rcd__no_memory(p);
     for (size_t i = 0; i < n; i++) {
-        static const struct rcd__field pair[] = {{"input", NULL}, {"output", NULL}};
+        static const struct rcd__field pair[] = {
+            {"input", NULL}, {"output", NULL}, {"shape", NULL}};
         const json_t *o = json_array_get(v, i);
         if (!json_is_object(o))
             return rcd__wrong(p, key, "member %zu is %s, want {\"input\": ..., \"output\": ...}", i,
@@ -46,12 +69,14 @@ static rcd_status read_state(struct rcd__parse *p, const char *key, json_t *v)
             return st;
         p->where = "";
         if ((st = want_member(p, key, i, o, "input", &in[i])) != RCD_OK ||
-            (st = want_member(p, key, i, o, "output", &out[i])) != RCD_OK)
+            (st = want_member(p, key, i, o, "output", &out[i])) != RCD_OK ||
+            (st = read_state_shape(p, key, i, json_object_get(o, "shape"), &dims[i])) != RCD_OK)
             return st;
     }
     p->c->n_states = n;
     p->c->state_inputs = in;
     p->c->state_outputs = out;
+    p->c->state_dims = dims;
     return RCD_OK;
 }
 

@@ -1,8 +1,9 @@
 """graph_fuzz.py - what the exporters make of every layer in graph_layers.py, run by recurd's engine against PyTorch.
 
-usage: graph_fuzz.py RUN_CASES FOLDER [SEED [NAME...]]
-Exports each layer by both exporters (ts16, ts18, dyn18) and asks RUN_CASES (build/.../tests/conformance/run_cases) for the
-answers on random graphs: duplicate edges, loops, isolated nodes, no edges, one node. One line for each file:
+usage: graph_fuzz.py RUN_CASES FOLDER [SEED [NAME...]]; WAYS=rx18,dyn18 in the environment: these only
+Exports each layer by both exporters (ts16, ts18, dyn18) and by clients/python/recurd_export.py (rx18) and asks RUN_CASES
+(build/.../tests/conformance/run_cases) for the answers on random graphs: duplicate edges, loops, isolated nodes, no edges,
+one node. One line for each file:
 
   ok          PyTorch's answers to 1e-5 of the largest value
   no file     the exporter stops
@@ -30,7 +31,8 @@ warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 onnxruntime.set_default_logger_severity(3)
 SIZES = ((7, 12), (1, 0), (5, 0), (1, 2), (12, 30), (40, 160))
-WAYS = (("ts", 16), ("ts", 18), ("dyn", 18))
+WAYS = [(w.rstrip("0123456789"), int(w[-2:])) for w in os.environ.get("WAYS", "ts16,ts18,dyn18,rx18").split(",")]
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "clients" / "python"))
 AXES = {"edge_index": {1: "edges"}, "edge_weight": {0: "edges"}, "edge_attr": {0: "edges"}, "edge_type": {0: "edges"},
         "adj": {1: "nodes", 2: "nodes"}, "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"},
         "author": {0: "authors"}, "cites": {1: "citations"}, "writes": {1: "writings"}, "written": {1: "written"}}
@@ -78,6 +80,10 @@ def export(net, example, path, way, opset, outputs):
     args = tuple(torch.from_numpy(v) for v in example.values())
     axes = dict(AXES, x={1: "nodes"} if "adj" in example else {0: "nodes"})
     names = ["y", "y1", "y2"][:outputs]
+    if way == "rx":
+        import recurd_export
+        recurd_export.export(net, args, path, list(example), names, {k: axes[k] for k in example})
+        return
     if way == "ts":
         torch.onnx.export(net, args, path, dynamo=False, opset_version=opset, input_names=list(example),
                           output_names=names, dynamic_axes={k: axes[k] for k in example})

@@ -170,7 +170,8 @@ NETS = {
 }
 NAMES = {"w": "edge_weight", "t": "edge_type", "b": "batch", "p": "pairs", "h": "h"}
 AXES = {"x": {0: "nodes"}, "edge_index": {1: "edges"}, "edge_weight": {0: "edges"}, "edge_type": {0: "edges"},
-        "adj": {1: "nodes", 2: "nodes"}, "basis": {0: "nodes", 1: "nodes"}, "values": {0: "nodes"},
+        "adj": {1: "nodes", 2: "nodes"}, "laplacian_basis": {0: "nodes", 1: "nodes"},
+        "laplacian_values": {0: "nodes"},
         "batch": {0: "nodes"}, "pairs": {1: "pairs"}, "h": {0: "nodes"}}
 
 
@@ -187,7 +188,7 @@ def inputs(rng, n, e, more):
             return {"x": made["x"][None], "adj": a[None]}
         scale = 1 / np.sqrt(np.maximum(a.sum(1), 1))
         values, basis = np.linalg.eigh(np.eye(n, dtype=np.float32) - scale[:, None] * a * scale)
-        return {"x": made["x"], "basis": basis.astype(np.float32), "values": values.astype(np.float32)}
+        return {"x": made["x"], "laplacian_basis": basis.astype(np.float32), "laplacian_values": values.astype(np.float32)}
     for m in more:
         made[NAMES[m]] = {
             "w": lambda: rng.random(e).astype(np.float32) + 0.1, "t": lambda: rng.integers(0, 3, e),

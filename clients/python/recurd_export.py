@@ -1,0 +1,202 @@
+"""recurd_export.py - PyTorch Geometric models to ONNX files that are right for every graph.
+
+    import recurd_export
+    recurd_export.export(model, (x, edge_index), "model.onnx", input_names=["x", "edge_index"], output_names=["y"])
+
+torch.onnx.export alone stops at some layers and freezes what the example had: the number of graphs of a pooling, the self-loops
+of a weighted GCN. Here the functions of PyTorch Geometric under those layers are replaced while the model is traced; the
+model itself is left alone. Works for PyTorch 2.13 and PyTorch Geometric 2.8; copy the file, it needs nothing else.
+
+Graph-level models: one row for each number up to the largest in `batch`."""
+
+import contextlib
+import sys
+import warnings
+
+import torch
+import torch_geometric
+import torch_geometric.nn
+from torch_geometric.nn.aggr.base import Aggregation
+from torch_geometric.nn.pool.select import topk as topk_module
+from torch_geometric.utils import loop as loop_module
+from torch_geometric.utils import num_nodes as num_nodes_module
+
+# Which axes of an input vary, by its name: used where `dynamic_axes` does not say.
+AXES = {"x": {0: "nodes"}, "batch": {0: "nodes"}, "h": {0: "nodes"}, "pos": {0: "nodes"}, "edge_index": {1: "edges"},
+        "edge_weight": {0: "edges"}, "edge_attr": {0: "edges"}, "edge_type": {0: "edges"}, "pairs": {1: "pairs"},
+        "edge_label_index": {1: "pairs"}, "laplacian_basis": {0: "nodes"}}
+
+
+def _whole(end):
+    """The number in a tensor as a size that the trace follows."""
+    return torch.arange(end).size(0)
+
+
+def _count(index):
+    """How many groups: the largest index and one, 0 where there is none."""
+    return _whole(torch.cat([index.reshape(-1), index.new_full((1,), -1)]).max() + 1)
+
+
+def _spread(index, like, dim):
+    return index.view([-1 if d == dim else 1 for d in range(like.dim())]).expand_as(like)
+
+
+class _Best(torch.autograd.Function):
+    """scatter_reduce by max or min, `base` included, as one ScatterElements."""
+
+    @staticmethod
+    def forward(ctx, base, index, src, dim, how):
+        return base.scatter_reduce(dim, index, src, "a" + how, include_self=True)
+
+    @staticmethod
+    def symbolic(g, base, index, src, dim, how):
+        return g.op("ScatterElements", base, index, src, axis_i=dim, reduction_s=how).setType(base.type())
+
+
+def scatter(src, index, dim=0, dim_size=None, reduce="sum"):
+    dim = dim + src.dim() if dim < 0 else dim
+    dim_size = _count(index) if dim_size is None else dim_size
+    shape = list(src.shape)
+    shape[dim] = dim_size
+    if reduce in ("sum", "add"):
+        return src.new_zeros(shape).scatter_add(dim, _spread(index, src, dim), src)
+    if reduce == "mean":
+        total = src.new_zeros(shape).scatter_add(dim, _spread(index, src, dim), src)
+        count = src.new_zeros([dim_size]).scatter_add(0, index, src.new_ones([src.size(dim)]))
+        return total / count.clamp(min=1).view([-1 if d == dim else 1 for d in range(src.dim())])
+    if reduce in ("max", "min", "amax", "amin"):
+        how = reduce[-3:]
+        if src.dtype.is_floating_point:
+            worst = float("-inf") if how == "max" else float("inf")
+        else:
+            worst = torch.iinfo(src.dtype).min if how == "max" else torch.iinfo(src.dtype).max
+        best = _Best.apply(src.new_full(shape, worst), _spread(index, src, dim), src, dim, how)
+        return torch.where(best == worst, torch.zeros_like(best), best)
+    raise ValueError(f"recurd_export: scatter with reduce='{reduce}' is not exported")
+
+
+def add_remaining_self_loops(edge_index, edge_attr=None, fill_value=None, num_nodes=None):
+    n = num_nodes_module.maybe_num_nodes(edge_index, num_nodes)
+    nodes = torch.arange(n)
+    keep = edge_index[0] != edge_index[1]
+    if edge_attr is not None:
+        # the last loop of a node keeps what it has; row E + i of the table is what node i gets without one
+        place = torch.where(keep, torch.full_like(edge_index[0], -1), torch.arange(edge_index.size(1)))
+        last = _Best.apply(torch.full_like(nodes, -1), edge_index[0], place, 0, "max")
+        filled = loop_module.compute_loop_attr(edge_index, edge_attr, n, False, fill_value)
+        table = torch.cat([edge_attr, filled.to(edge_attr.dtype)])
+        loops = table[torch.where(last >= 0, last, nodes + edge_index.size(1))]
+        edge_attr = torch.cat([edge_attr[keep], loops])
+    return torch.cat([edge_index[:, keep], nodes.view(1, -1).repeat(2, 1)], 1), edge_attr
+
+
+def to_dense_batch(x, batch=None, fill_value=0.0, max_num_nodes=None, batch_size=None):
+    if batch is None and max_num_nodes is None:
+        return x.unsqueeze(0), torch.ones_like(x[:, 0], dtype=torch.bool).unsqueeze(0)
+    batch = x.new_zeros([x.size(0)], dtype=torch.long) if batch is None else batch
+    graphs = _count(batch) if batch_size is None else batch_size
+    size = scatter(torch.ones_like(batch), batch, 0, graphs)
+    place = torch.arange(x.size(0)) - (torch.cumsum(size, 0) - size)[batch]
+    most = _whole(size.max()) if max_num_nodes is None else max_num_nodes
+    # rows over `most` go to one more place at the end
+    at = torch.where(place < most, place + batch * most, torch.full_like(place, 1) * (graphs * most))
+    rest = list(x.shape[1:])
+    out = torch.full([graphs * most + 1] + rest, float(fill_value), dtype=x.dtype)
+    out = out.scatter(0, _spread(at, x, 0), x)[:-1].view([graphs, most] + rest)
+    return out, torch.arange(most).view(1, -1) < size.view(-1, 1)
+
+
+def topk(x, ratio, batch, min_score=None, tol=1e-7):
+    if min_score is not None:
+        limit = (scatter(x, batch, reduce="max")[batch] - tol).clamp(max=min_score)
+        return (x > limit).nonzero().view(-1)
+    size = scatter(torch.ones_like(batch), batch)
+    if ratio >= 1:
+        keep = torch.full_like(size, int(ratio))
+    else:
+        keep = (float(ratio) * size.to(x.dtype)).ceil().to(torch.long)
+    order = torch.topk(x.view(-1), x.size(0))[1]
+    order = order[torch.topk(-batch[order].to(torch.float32), x.size(0))[1]]  # TopK keeps the order of equal ones
+    group = batch[order]
+    place = torch.arange(x.size(0)) - (torch.cumsum(size, 0) - size)[group]
+    return order[place < keep[group]]
+
+
+def _sort_pool(self, x, index=None, ptr=None, dim_size=None, dim=-2, max_num_elements=None):
+    rows, mask = to_dense_batch(x, index, 0.0, max_num_elements, dim_size)
+    key = torch.where(mask, rows[:, :, -1], torch.full_like(rows[:, :, -1], float("-inf")))
+    order = torch.topk(key, key.size(1), dim=1)[1]
+    rows = rows.gather(1, order.unsqueeze(-1).expand_as(rows))
+    rows = torch.cat([rows, rows.new_zeros([rows.size(0), self.k, rows.size(2)])], 1)[:, :self.k]
+    return rows.reshape(rows.size(0), self.k * x.size(-1))
+
+
+_aggregate = Aggregation.__call__
+
+
+def _sized(self, x, index=None, ptr=None, dim_size=None, dim=-2, **kwargs):
+    if index is not None and ptr is None and dim_size is None:
+        dim_size = _count(index)
+    return _aggregate(self, x, index=index, ptr=ptr, dim_size=dim_size, dim=dim, **kwargs)
+
+
+def _index_add(g, base, dim, index, src, alpha=None):
+    from torch.onnx import symbolic_helper as h
+    at = h._get_const(dim, "i", "dim")
+    rank = h._get_tensor_rank(src)
+    if rank is None:
+        raise ValueError("recurd_export: index_add of a tensor whose rank the trace does not know")
+    for axis in range(rank):
+        if axis != at % rank:
+            index = h._unsqueeze_helper(g, index, [axis])
+    index = g.op("Expand", index, g.op("Shape", src))
+    return g.op("ScatterElements", base, index, src, axis_i=at, reduction_s="add")
+
+
+def _replacements():
+    utils = torch_geometric.utils
+    return {utils.scatter: scatter, utils.add_remaining_self_loops: add_remaining_self_loops,
+            utils.to_dense_batch: to_dense_batch, topk_module.topk: topk}
+
+
+@contextlib.contextmanager
+def _patched():
+    """The functions under the layers replaced wherever a module has them by name, and put back."""
+    new, undo = _replacements(), []
+    for module in list(sys.modules.values()):
+        if module is sys.modules[__name__]:
+            continue
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if callable(value) and getattr(value, "__hash__", None) is not None:
+                try:
+                    other = new.get(value)
+                except TypeError:
+                    continue
+                if other is not None:
+                    undo.append((module, name, value))
+                    setattr(module, name, other)
+    sort_pool = torch_geometric.nn.SortAggregation
+    undo += [(Aggregation, "__call__", Aggregation.__call__), (sort_pool, "forward", sort_pool.forward)]
+    Aggregation.__call__, sort_pool.forward = _sized, _sort_pool
+    torch.onnx.register_custom_op_symbolic("aten::index_add", _index_add, 16)
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(undo):
+            setattr(owner, name, value)
+        torch.onnx.unregister_custom_op_symbolic("aten::index_add", 16)
+
+
+def export(model, args, path, input_names, output_names=("y",), dynamic_axes=None, opset_version=18):
+    """Write `model`, called with the tensors `args`, to the file `path`. Axes that may differ from the example come
+    from `dynamic_axes`, else from AXES by the inputs' names. The example should have edges and two graphs or more."""
+    axes = {n: AXES[n] for n in input_names if n in AXES} if dynamic_axes is None else dynamic_axes
+    training = model.training
+    model.eval()
+    try:
+        with _patched(), warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(model, tuple(args), str(path), dynamo=False, opset_version=opset_version,
+                              input_names=list(input_names), output_names=list(output_names), dynamic_axes=axes)
+    finally:
+        model.train(training)

@@ -1,0 +1,1 @@
+B	edge_attrJ?ZB“>ýbH?%¦€>Iš=K~v?

@@ -1,0 +1,158 @@
+"""test_graph_forms.py - graphs in requests (several by pointer, rows by target), inputs that follow from a graph, and
+sessions whose state has a row per node of a registered graph.
+
+usage: test_graph_forms.py RECURD. The networks are golden ones of PyTorch Geometric."""
+
+import json
+import math
+import random
+import struct
+
+import daemon
+import golden
+from test_graphs import F, edge_index, good, infer, output, refused, rows, single, tensor, vector
+
+RNG = random.Random(9)
+GCN, POOL, SPECTRAL, CELL = "graph_gcn_ts18", "graph_pool_mean_rx18", "graph_spectral_ts18", "graph_tgcn_rx18"
+
+
+def serving(*options):
+    return daemon.Daemon(serving.repository, *options)
+
+
+def near(got, want, limit=1e-5):
+    scale = max(1.0, *map(abs, want))
+    assert len(got) == len(want) and max((abs(a - b) for a, b in zip(got, want)), default=0) <= limit * scale, (got, want)
+
+
+def test_graph_pointer():
+    """Three graphs in one request give the bits of each alone, one row a graph."""
+    with serving() as d:
+        graphs = []
+        for n in (3, 1, 4):
+            edges = [(RNG.randrange(n), RNG.randrange(n)) for _ in range(2 * n)]
+            graphs.append(([vector() for _ in range(n)], edges))
+        alone = [output(infer(d, POOL, [rows("x", x), edge_index(e), tensor("batch_ptr", "INT64", (2,), [0, len(x)])]))[0]
+                 for x, e in graphs]
+        x, edges, ptr = [], [], [0]
+        for nodes, ends in graphs:
+            edges += [(a + ptr[-1], b + ptr[-1]) for a, b in ends]
+            x += nodes
+            ptr.append(len(x))
+        whole = [rows("x", x), edge_index(edges)]
+        data, shape = output(infer(d, POOL, [*whole, tensor("batch_ptr", "INT64", (4,), ptr)]))
+        assert shape[0] == 3 and data == [v for row in alone for v in row]
+        batch = [0] * 3 + [1] + [2] * 4
+        assert (data, shape) == output(infer(d, POOL, [*whole, tensor("batch", "INT64", (8,), batch)]))
+        data, shape = output(infer(d, POOL, [*whole, tensor("batch_ptr", "INT64", (5,), [0, 3, 3, 4, 8])]))
+        assert shape[0] == 4, "an empty graph has its row, too"
+        for bad, text in [([0, 3, 2, 8], "batch_ptr[2] is 2, less than the 3 before it"), ([1, 3, 4, 8], "batch_ptr[0] is 1"),
+                          ([0, 3, 4, 9], "batch_ptr[3] is 9, but there are 8 nodes"), ([0, 3, 8, 8], "number 2, has no nodes")]:
+            error = refused(d, 400, "POST", f"/v2/models/{POOL}/infer", [*whole, tensor("batch_ptr", "INT64", (4,), bad)])
+            assert text in error, (text, error)
+        both = [*whole, tensor("batch", "INT64", (8,), batch), tensor("batch_ptr", "INT64", (4,), ptr)]
+        assert "say the same" in refused(d, 400, "POST", f"/v2/models/{POOL}/infer", both)
+        good(d, "PUT", "/v2/graphs/p", whole)
+        assert output(infer(d, POOL, graph="p"))[1][0] == 1, "a registered graph is one graph"
+        assert output(infer(d, POOL, [tensor("batch_ptr", "INT64", (4,), ptr)], graph="p"))[0][-4:] == alone[2][-4:]
+
+
+def test_targets():
+    with serving() as d:
+        x, edges = [vector() for _ in range(6)], edge_index([(0, 1), (1, 2), (5, 0)])
+        whole, (_, width) = output(infer(d, GCN, [rows("x", x), edges]))
+        data, shape = output(infer(d, GCN, [rows("x", x), edges, tensor("targets", "INT64", (3,), [5, 0, 5])]))
+        assert shape == [3, width] and data == [v for i in (5, 0, 5) for v in whole[i * width:(i + 1) * width]]
+        error = refused(d, 400, "POST", f"/v2/models/{GCN}/infer", [rows("x", x), edges, tensor("targets", "INT64", (2,), [1, 6])])
+        assert "targets[1] is 6, but there are 6 nodes" in error
+        error = refused(d, 400, "POST", f"/v2/models/{GCN}/infer", [rows("x", x), edge_index([(0, 1), (2, 6)])])
+        assert "edge_index[1][1] is 6, but there are 6 nodes" in error, error
+
+
+def laplacian(n, edges, weights):
+    a = [[0.0] * n for _ in range(n)]
+    for (i, j), w in zip(edges, weights):
+        a[i][j] += w / 2
+        a[j][i] += w / 2
+    d = [sum(row) for row in a]
+    return [[(i == j) - (a[i][j] / math.sqrt(d[i] * d[j]) if d[i] and d[j] else 0) for j in range(n)] for i in range(n)]
+
+
+def jacobi(a):
+    """Eigenvalues and eigenvectors (columns) of a small symmetric matrix."""
+    n = len(a)
+    v = [[float(i == j) for j in range(n)] for i in range(n)]
+    for _ in range(60):
+        for p in range(n):
+            for q in range(p + 1, n):
+                if abs(a[p][q]) < 1e-15:
+                    continue
+                t = 0.5 * math.atan2(2 * a[p][q], a[q][q] - a[p][p])
+                c, s = math.cos(t), math.sin(t)
+                for m in (a, v):
+                    for row in m:
+                        row[p], row[q] = c * row[p] - s * row[q], s * row[p] + c * row[q]
+                a[p], a[q] = [c * x - s * y for x, y in zip(a[p], a[q])], [s * x + c * y for x, y in zip(a[p], a[q])]
+    return [a[i][i] for i in range(n)], v
+
+
+def test_spectral():
+    """U g(values) U^T x: the server's basis gives what another decomposition of the same Laplacian gives."""
+    with serving("--graphs-max-spectral-nodes", "9") as d:
+        n, edges = 7, [(RNG.randrange(6), RNG.randrange(6)) for _ in range(11)]
+        weights = [RNG.randrange(1, 9) / 4 for _ in edges]
+        x = [vector() for _ in range(n)]
+        values, basis = jacobi(laplacian(n, edges, weights))
+        want = output(infer(d, SPECTRAL, [rows("x", x), tensor("laplacian_basis", "FP32", (n, n), [v for r in basis for v in r]),
+                                          tensor("laplacian_values", "FP32", (n,), values)]))
+        good(d, "PUT", "/v2/graphs/s", [rows("x", x), edge_index(edges), tensor("edge_weight", "FP32", (len(edges),), weights)])
+        got = output(infer(d, SPECTRAL, graph="s"))
+        assert got[1] == want[1]
+        near(got[0], want[0])
+        assert output(infer(d, SPECTRAL, graph="s")) == got
+        moved = [vector() for _ in range(n)]
+        near(output(infer(d, SPECTRAL, [rows("x", moved)], graph="s"))[0],
+             output(infer(d, SPECTRAL, [rows("x", moved), tensor("laplacian_basis", "FP32", (n, n), [v for r in basis for v in r]),
+                                        tensor("laplacian_values", "FP32", (n,), values)]))[0])
+        good(d, "PATCH", "/v2/graphs/s", [edge_index([(0, 6)], "add.edge_index"), tensor("add.edge_weight", "FP32", (1,), [2])])
+        values, basis = jacobi(laplacian(n, edges + [(0, 6)], weights + [2]))
+        near(output(infer(d, SPECTRAL, graph="s"))[0],
+             output(infer(d, SPECTRAL, [rows("x", x), tensor("laplacian_basis", "FP32", (n, n), [v for r in basis for v in r]),
+                                        tensor("laplacian_values", "FP32", (n,), values)]))[0])
+        good(d, "PUT", "/v2/graphs/big", [rows("x", [vector() for _ in range(10)]), edge_index([(0, 1)])])
+        error = refused(d, 413, "POST", f"/v2/models/{SPECTRAL}/infer", graph="big")
+        assert "has 10 nodes; eigenvectors are computed for up to 9" in error, error
+
+
+def test_node_states():
+    """A T-GCN step by step on a registered graph: PyTorch's states, kept per node."""
+    steps = [golden.case(CELL, t) for t in range(4)]
+    (_, edges, weights, _), _ = steps[0]
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/roads", [edges.as_input(), weights.as_input()], nodes=6)
+        for t, (inputs, (want,)) in enumerate(steps):
+            answer = infer(d, "cell", [inputs[0].as_input()], graph="roads", sequence_id="day", sequence_start=t == 0, step=t + 1)
+            assert answer["parameters"]["graph_version"] == 1 and answer["outputs"] == [], "the state stays"
+            state = good(d, "GET", "/v2/models/cell/sessions/day/state")["outputs"][0]
+            assert state["name"] == "h" and state["shape"] == [6, 5], state
+            near(state["data"], want.values)
+        before = good(d, "GET", "/v2/models/cell/sessions/day/state")["outputs"][0]
+        good(d, "PUT", "/v2/graphs/grown", [edges.as_input(), weights.as_input(), rows("x", [vector() for _ in range(7)])])
+        error = refused(d, 409, "POST", "/v2/models/cell/infer", graph="grown", sequence_id="day")
+        assert "state 'h' of 6 nodes" in error and "graph 'grown' version 1 has 7" in error, error
+        assert good(d, "GET", "/v2/models/cell/sessions/day/state")["outputs"][0] == before, "nothing was stepped"
+        good(d, "PUT", "/v2/graphs/bare", [edges.as_input(), weights.as_input()], nodes=8)
+        error = refused(d, 409, "POST", "/v2/models/cell/infer", [steps[0][0][0].as_input()], graph="bare", sequence_id="day")
+        assert "graph 'bare' version 1 has 8" in error, error
+        more = [edge_index([(0, 5)], "add.edge_index"), tensor("add.edge_weight", "FP32", (1,), [0.5])]
+        assert good(d, "PATCH", "/v2/graphs/roads", more)["version"] == 2
+        answer = infer(d, "cell", [steps[0][0][0].as_input()], graph="roads", sequence_id="day", step=5)
+        assert answer["parameters"]["graph_version"] == 2, "edges may come and go in mid-session"
+
+
+if __name__ == "__main__":
+    with daemon.Repository(GCN, POOL, SPECTRAL) as serving.repository:
+        serving.repository.add(CELL, "cell")
+        (serving.repository.path / "cell" / "model.json").write_text(
+            json.dumps({"state": [{"input": "h", "output": "y", "shape": [6, 5]}]}))
+        daemon.main(globals())
