@@ -41,13 +41,16 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
     const size_t end = s->k0 + s->k, w = s->w, apart = s->apart, step = s->ahead_step;
     const char *ahead = s->ahead;
     vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX];
+    float *to[MAX_PANELS * MAX_ROWS]; /* read before anything is stored */
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++) {
+            const float *from = s->from[p * R + r] + s->at;
+            to[p * R + r] = s->to[p * R + r] + s->at;
 #pragma GCC unroll 16
             for (int v = 0; v < NV; v++)
-                acc[p][r][v] = v_load(s->from[p * R + r] + s->at + (size_t)v * VF_LANES);
+                acc[p][r][v] = v_load(from + (size_t)v * VF_LANES);
         }
     }
     for (size_t i = s->k0; i < end; i++, b += w) {
@@ -79,7 +82,7 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
         for (int r = 0; r < R; r++) {
 #pragma GCC unroll 16
             for (int v = 0; v < NV; v++)
-                v_store(s->to[p * R + r] + s->at + (size_t)v * VF_LANES, acc[p][r][v]);
+                v_store(to[p * R + r] + (size_t)v * VF_LANES, acc[p][r][v]);
         }
     }
 }
