@@ -50,7 +50,7 @@ class Dgcnn(nn.Module):
 
     def embed(self, x, edge_index):
         """[nodes, sum of CHANNELS], and a row of zeros for nodes that are not there, last in the order."""
-        source, target = edge_index
+        source, target = edge_index[0], edge_index[1]  # unpacked it would export as a Split
         degree = 1 + scatter(torch.ones_like(target, dtype=x.dtype), target, 0, x.shape[0])
         all_parts = []
         for part in self.parts:

@@ -137,16 +137,14 @@ TASKS = {
     "gcn-cora": ("cora", gcn, 0.01, (5e-4, 0), 400, 100, 81.5),
     "gcn-citeseer": ("citeseer", gcn, 0.01, (5e-4, 0), 400, 100, 70.3),
     "cheb-cora": ("cora", cheb, 0.01, (5e-4, 0), 400, 100, 81.2),
-    "gat-cora": ("cora", gat, 0.005, (5e-4, 5e-4), 1000, 100, 83.0),
+    "gat-cora": ("cora", gat, 0.005, (5e-4, 5e-4), 600, 100, 83.0),
     "gae-cora": ("cora", None, 0.01, (0, 0), 200, 200, 91.0),
 }
 
 
-def fit(net, groups, rate, epochs, patience, loss, validate, both=False):
-    """Adam; the weights that are best on the validation part are put back. validate() returns (figure, loss) of it.
-    Best is the largest figure, of equal ones that with the least loss; `both`: the last that is worse in neither (the
-    rule of the GAT authors, who also wait until for `patience` epochs neither got better). Returned are the losses of
-    each epoch."""
+def fit(net, groups, rate, epochs, patience, loss, validate):
+    """Adam; the weights that are best on the validation part are put back: validate() returns (figure, loss) of it,
+    best is the largest figure, of equal ones that with the least loss. Returned are the losses of each epoch."""
     best, age, weights = (-1.0, float("inf")), 0, None
     curves = {"training": [], "validation": []}
     optimiser = torch.optim.Adam(groups, lr=rate)
@@ -162,12 +160,9 @@ def fit(net, groups, rate, epochs, patience, loss, validate, both=False):
         curves["training"].append(now.item())
         curves["validation"].append(held_out)
         age += 1
-        not_worse = figure >= best[0], held_out <= best[1]
-        if all(not_worse) if both else figure > best[0] or figure == best[0] and held_out < best[1]:
+        if figure > best[0] or figure == best[0] and held_out < best[1]:
             age, weights = 0, copy.deepcopy(net.state_dict())
             best = figure, held_out
-        elif both and any(not_worse):
-            age, best = 0, (max(figure, best[0]), min(held_out, best[1]))
         if age >= patience:
             break
     net.load_state_dict(weights)
@@ -188,7 +183,7 @@ def classify(task, x, y, index, parts):
     groups = [{"params": net.first.parameters(), "weight_decay": decay[0]},
               {"params": net.second.parameters(), "weight_decay": decay[1]}]
     return net, fit(net, groups, rate, epochs, patience, lambda: functional.cross_entropy(
-        net(words, index)[parts["train"]], y[parts["train"]]), validate, both=make is gat)
+        net(words, index)[parts["train"]], y[parts["train"]]), validate)
 
 
 def split_links(index, n, rng):
