@@ -161,8 +161,9 @@ rcd_status rcd__inputs_run(const rcd_plan *p, rcd_exec *x, const struct ctl_inpu
 double rcd__inputs_time(const rcd_plan *p, rcd_exec *x, const struct ctl_inputs *i)
 {
     size_t n = 0;
-    uint64_t start = rcd_now_ns(), now = start;
     struct rcd_error err;
+    (void)!rcd__inputs_run(p, x, i, &err); /* brings back what other plans pushed out of the caches */
+    uint64_t start = rcd_now_ns(), now = start;
     for (; now - start < TIMED_NS && rcd__inputs_run(p, x, i, &err) == RCD_OK; n++)
         now = rcd_now_ns();
     return n > 0 ? (double)(now - start) / 1e9 / (double)n : NAN;
