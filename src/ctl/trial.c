@@ -162,7 +162,8 @@ double rcd__inputs_time(const rcd_plan *p, rcd_exec *x, const struct ctl_inputs 
 {
     size_t n = 0;
     struct rcd_error err;
-    (void)!rcd__inputs_run(p, x, i, &err); /* brings back what other plans pushed out of the caches */
+    /* brings back what other plans pushed out of the caches */
+    (void)!rcd__inputs_run(p, x, i, &err);
     uint64_t start = rcd_now_ns(), now = start;
     for (; now - start < TIMED_NS && rcd__inputs_run(p, x, i, &err) == RCD_OK; n++)
         now = rcd_now_ns();
