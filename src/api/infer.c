@@ -4,7 +4,7 @@
  * limit and the row count are known before the job is queued; all others on the worker that runs
  * them. The job owns everything that it needs and is freed in one place, job_free(): after `done`,
  * or at once when it could not be submitted. */
-#include "infer_int.h"
+#include "graph_objects.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +49,10 @@ static void answer_error(const struct rcd__infer *x, const struct rcd_error *err
     rcd_http_req *req = x->req;
     if (answer_step(x, err))
         return;
+    if (x->objects != NULL && retry_after_s == 0) {
+        rcd__objects_error(x, err);
+        return;
+    }
     if (err->code != RCD_EMEDIA) {
         rcd_http_respond_error(req, err->code, err->text, retry_after_s);
         return;

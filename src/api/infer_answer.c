@@ -1,5 +1,5 @@
 /* infer_answer.c - the outputs of a run as the bytes of an answer. Runs on a worker. */
-#include "infer_int.h"
+#include "graph_objects.h"
 
 #include <string.h>
 
@@ -100,6 +100,12 @@ rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
             st = classify(x, a, &results[i], err);
         if (st != RCD_OK)
             return st;
+    }
+    if (x->objects != NULL && x->n_asked > 0) {
+        rcd_status made = rcd__objects_encode(x, results[0].tensor, err);
+        if (made == RCD_OK)
+            compress(x);
+        return made;
     }
     struct rcd_param params[MAX_PARAMS];
     const struct rcd_wire_answer answer = {.n_params = parameters(x, params),

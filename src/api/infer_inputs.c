@@ -1,6 +1,6 @@
 /* infer_inputs.c - a request's body as inputs of the plan: inflate, decode, match by name, and work
  * out which outputs are wanted in which form. Runs on the loop or on a worker. */
-#include "infer_int.h"
+#include "graph_objects.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -230,7 +230,10 @@ rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
         body = x->inflated.data != NULL ? x->inflated.data : "";
         len = x->inflated.len;
     }
+    bool objects = false;
     if (st == RCD_OK)
+        st = rcd__objects_decode(x, body, len, &objects, err);
+    if (st == RCD_OK && !objects)
         st = rcd_wire_decode(&x->arena, body, len, x->json_len, &limits, &x->wire, err);
     if (st == RCD_OK)
         st = rcd__infer_params(x, err);

@@ -49,8 +49,9 @@ struct rcd__infer {
     struct rcd__asked *asked;
     size_t n_asked;
     rcd_nonfinite nonfinite;
-    uint64_t timeout_ns; /* for the wait in the queue; 0: none */
-    bool graph_inside;   /* the request brings a graph: rows count its nodes and edges */
+    uint64_t timeout_ns;          /* for the wait in the queue; 0: none */
+    bool graph_inside;            /* the request brings a graph: rows count its nodes and edges */
+    struct rcd__objects *objects; /* the request is of the form in graph_objects.h; else NULL */
     const struct rcd_tensor *batch_ptr, *targets; /* given beside the model's inputs; NULL: not */
     bool decoded;                                 /* on the loop, when it came */
     bool timing;                                  /* tell times in the answer */

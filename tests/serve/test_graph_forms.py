@@ -13,7 +13,7 @@ import golden
 from test_graphs import F, edge_index, good, infer, output, refused, rows, single, tensor, vector
 
 RNG = random.Random(9)
-GCN, POOL, SPECTRAL, CELL = "graph_gcn_ts18", "graph_pool_mean_rx18", "graph_spectral_ts18", "graph_tgcn_rx18"
+GCN, POOL, SPECTRAL, CELL, HETERO = "graph_gcn_ts18", "graph_pool_mean_rx18", "graph_spectral_ts18", "graph_tgcn_rx18", "graph_hetero_rx18"
 
 
 def serving(*options):
@@ -124,6 +124,79 @@ def test_spectral():
         assert "has 10 nodes; eigenvectors are computed for up to 9" in error, error
 
 
+def ask(d, model, body, code=200):
+    status, answer, _ = d.call("POST", f"/v2/models/{model}/infer", json.dumps(body))
+    assert status == code, (status, answer)
+    return json.loads(answer)
+
+
+def node(i, features, kind="paper"):
+    return {"node_type": kind, "node_id": i, "features": features}
+
+
+def edge(kind, a, b, **features):
+    return {"edge_type": kind, "src_node_id": a, "dest_node_id": b, "features": features}
+
+
+def test_objects():
+    """Typed nodes and edges as JSON objects: the numbers of the same graph as tensors, for each target."""
+    with serving() as d:
+        x = [vector() for _ in range(4)]
+        cites = ["paper", "cites", "paper"]
+        names = ["a", "b", 7, "d"]
+        ends = [(0, 1), (2, 1), (3, 0), (3, 0)]
+        whole, (_, width) = output(infer(d, GCN, [rows("x", x), edge_index(ends)]))
+        body = {"version": "gs-realtime-v0.1", "gml_task": "node_classification", "request_uid": "r1",
+                "graph": {"nodes": [node(names[i], {"x": x[i]}) for i in range(4)],
+                          "edges": [edge(cites, names[a], names[b]) for a, b in ends]},
+                "targets": [{"node_type": "paper", "node_id": 7}, {"node_type": "paper", "node_id": "a"}]}
+        answer = ask(d, GCN, body)
+        assert answer["status_code"] == 200 and answer["request_uid"] == "r1", answer
+        got = answer["data"]["results"]
+        assert [(r["node_type"], r["node_id"]) for r in got] == [("paper", 7), ("paper", "a")]
+        assert [r["predictions"] for r in got] == [whole[i * width:(i + 1) * width] for i in (2, 0)]
+        apart = dict(body, graph=dict(body["graph"], nodes=[node(names[i], {"u": x[i][0], "v": x[i][1:]}) for i in range(4)]))
+        assert ask(d, GCN, apart)["data"] == answer["data"], "features of other names, one after the other"
+        del apart["targets"]
+        assert len(ask(d, GCN, apart)["data"]["results"]) == 4, "all nodes"
+        bad = [({"gml_task": "guess"}, 421, "gml_task 'guess'"), ({"targets": [{"node_type": "paper", "node_id": "z"}]}, 404,
+               "targets[0]: there is no node of type 'paper' with the id 'z'"), ({"targets": [{}]}, 401, "targets[0]")]
+        nodes, edges = body["graph"]["nodes"], body["graph"]["edges"]
+        graphs = [({"nodes": nodes, "edges": [*edges, edge(cites, "a", "q")]}, 411, "graph.edges[4]: there is no node of type 'paper' "
+                   "with the id 'q' (dest_node_id)"), ({"nodes": nodes}, 401, "'nodes' and 'edges'"),
+                  ({"nodes": [*nodes[:3], node("d", {"x": [1, 2]})], "edges": edges}, 402,
+                   "graph.nodes[3] ('d') has 2 numbers for 'x', want 6"),
+                  ({"nodes": [*nodes[:3], node("d", {})], "edges": edges}, 402, "graph.nodes[3] ('d') has"),
+                  ({"nodes": [*nodes, nodes[0]], "edges": edges}, 411, "graph.nodes[4] has the type and id of an earlier node"),
+                  ({"nodes": [{"node_id": 1}], "edges": []}, 401, "graph.nodes[0] has no 'node_type'"),
+                  ({"nodes": nodes, "edges": [{"edge_type": cites}]}, 401, "graph.edges[0] has no 'src_node_id'")]
+        for change, code, text in bad + [({"graph": dict(g, edges=g.get("edges", 0))}, c, t) for g, c, t in graphs]:
+            answer = ask(d, GCN, dict(body, **change), 400)
+            assert answer["status_code"] == code and text in answer["error"], (text, answer)
+
+
+def test_types():
+    """A model of two node types and three relations: on a registered graph, and as objects; PyTorch's answers."""
+    inputs, (want,) = golden.case(HETERO)
+    width = want.shape[1]
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/library", [t.as_input() for t in inputs])
+        answer = infer(d, HETERO, graph="library")
+        assert golden.difference(answer["outputs"][0], want) <= 1e-5
+        papers, authors, *edges = inputs
+        nodes = [node(f"p{i}", {"x": papers.values[6 * i:6 * i + 6]}) for i in range(papers.shape[0])]
+        nodes += [node(i, {"x": authors.values[3 * i:3 * i + 3]}, "author") for i in range(authors.shape[0])]
+        links = []
+        for t in edges:
+            kind, n = t.name.split(".")[:3], t.shape[1]
+            ids = [(lambda i, k=k: f"p{i}" if k == "paper" else i) for k in (kind[0], kind[2])]
+            links += [edge(kind, ids[0](a), ids[1](b)) for a, b in zip(t.values[:n], t.values[n:])]
+        body = {"graph": {"nodes": nodes, "edges": links}, "targets": [{"node_type": "paper", "node_id": "p3"}]}
+        got = ask(d, HETERO, body)["data"]["results"]
+        near(got[0]["predictions"], want.values[3 * width:4 * width])
+        assert "the model has several types" in ask(d, HETERO, {"graph": body["graph"]}, 400)["error"]
+
+
 def test_node_states():
     """A T-GCN step by step on a registered graph: PyTorch's states, kept per node."""
     steps = [golden.case(CELL, t) for t in range(4)]
@@ -151,7 +224,7 @@ def test_node_states():
 
 
 if __name__ == "__main__":
-    with daemon.Repository(GCN, POOL, SPECTRAL) as serving.repository:
+    with daemon.Repository(GCN, POOL, SPECTRAL, HETERO) as serving.repository:
         serving.repository.add(CELL, "cell")
         (serving.repository.path / "cell" / "model.json").write_text(
             json.dumps({"state": [{"input": "h", "output": "y", "shape": [6, 5]}]}))
