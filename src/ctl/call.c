@@ -61,6 +61,10 @@ static CURLcode perform(CURL *curl, const struct ctl_args *args, const char *bod
     if (body != NULL) {
         headers = curl_slist_append(headers, "Content-Type: application/json");
         headers = headers != NULL ? curl_slist_append(headers, "Expect:") : NULL;
+        char length[64];
+        snprintf(length, sizeof length, "Inference-Header-Content-Length: %zu", args->json_len);
+        if (args->json_len > 0 && headers != NULL)
+            headers = curl_slist_append(headers, length);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(curl, CURLOPT_POST, 1L);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);

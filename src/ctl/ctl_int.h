@@ -12,7 +12,8 @@ struct ctl_args {
     const char *server; /* URL without path, or unix:/path */
     const char *command, *model, *version, *request_file;
     const char *graph, *nodes; /* infer: parameter "graph"; JSON list of nodes */
-    const char *edges_file, *nodes_file;
+    const char *edges_file, *nodes_file, *npz_file;
+    size_t json_len;    /* of a body with binary tensors behind it; 0: none */
     const char *method; /* NULL: GET without a body, POST with one */
     bool undirected;
     bool report;         /* quantize */

@@ -1,6 +1,6 @@
 /* graphs.c - the commands for graphs: a table of edges (and one of nodes) from CSV files becomes a
  * request; the others are a call each. */
-#include "ctl_int.h"
+#include "npz.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -301,16 +301,19 @@ static void print_graph(const json_t *g)
 static int change(const struct ctl_args *args, const char *method)
 {
     struct rcd_buf b;
+    struct ctl_args a = *args;
     json_t *answer = NULL;
     int status = CTL_OK;
     if (args->request_file != NULL) {
         status = rcd__read_whole(args->request_file, &b);
     } else {
         rcd_buf_init(&b, REQUEST_MAX);
-        status = request_from_tables(args, &b);
+        status = args->npz_file != NULL
+                     ? rcd__request_from_npz(args->npz_file, args->undirected, &b, &a.json_len)
+                     : request_from_tables(args, &b);
     }
     if (status == CTL_OK)
-        status = call(args, method, "", b.len > 0 ? b.data : "", b.len, &answer);
+        status = call(&a, method, "", b.len > 0 ? b.data : "", b.len, &answer);
     if (status == CTL_OK && !args->json)
         print_graph(answer);
     json_decref(answer);
@@ -320,8 +323,9 @@ static int change(const struct ctl_args *args, const char *method)
 
 int rcd__command_graph_put(const struct ctl_args *args)
 {
-    if ((args->edges_file != NULL) == (args->request_file != NULL))
-        return rcd__complain(CTL_USAGE, "graph-put needs --edges FILE.csv, or -f REQUEST.json");
+    if ((args->edges_file != NULL) + (args->npz_file != NULL) + (args->request_file != NULL) != 1)
+        return rcd__complain(
+            CTL_USAGE, "graph-put needs --edges FILE.csv, --npz FILE.npz, or -f REQUEST.json");
     return change(args, "PUT");
 }
 

@@ -18,7 +18,8 @@ static const char help_text[] =
     "                          --nodes JSON: only the rows of these nodes\n"
     "  plan MODEL              what became of the file: nodes, fusions, warnings\n"
     "  graphs                  the graphs that the server keeps\n"
-    "  graph-put NAME --edges E.csv [--nodes-file N.csv] [--undirected] | -f REQUEST.json\n"
+    "  graph-put NAME --edges E.csv [--nodes-file N.csv] [--undirected] | --npz F.npz | -f "
+    "REQUEST.json\n"
     "                          register a graph; E: source,target[,weight], N: id[,features]\n"
     "  graph-patch NAME -f REQUEST.json\n"
     "                          change it: add.*, remove.*, set.*\n"
@@ -112,6 +113,8 @@ static int parse_option(struct ctl_args *a, int argc, char **argv, int *i)
         a->request_file = v;
     else if ((v = value_of("--graph", argc, argv, i)) != NULL)
         a->graph = v;
+    else if ((v = value_of("--npz", argc, argv, i)) != NULL)
+        a->npz_file = v;
     else if ((v = value_of("--nodes-file", argc, argv, i)) != NULL)
         a->nodes_file = v;
     else if ((v = value_of("--nodes", argc, argv, i)) != NULL)

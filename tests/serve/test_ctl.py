@@ -2,9 +2,11 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 import daemon
 import golden
@@ -56,6 +58,49 @@ def test_infer():
             assert status == 2 and not out and named in err, (arguments, status, err)
         status, out, err = ctl(d, "infer", "char_model_ts17", "--input", "tokens=[9999]")
         assert status == 1 and "answers 4" in err, (status, err)
+
+
+def npy(descr, shape, data):
+    """A numpy array's file, by hand."""
+    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    head += " " * (63 - (len(head) + 10) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data
+
+
+def npz(path, arrays, how):
+    with zipfile.ZipFile(path, "w", how) as z:
+        for name, array in arrays.items():
+            with z.open(name + ".npy", "w", force_zip64=True) as f:  # as numpy does
+                f.write(array)
+
+
+def test_graph_from_npz():
+    x = [0.5, -1, 2, 3, 4, 5]
+    arrays = {"x": npy("<f8", (3, 2), struct.pack("<6d", *x)), "edge_index": npy("<i4", (2, 2), struct.pack("<4i", 0, 1, 1, 2)),
+              "edge_weight": npy("<f4", (2,), struct.pack("<2f", 1, 2)), "id": npy("<U3", (3,), "".join(
+                  i.ljust(3, "\0") for i in ("a", "b\u00e9", "\U0001f600")).encode("utf-32-le"))}
+    with daemon.Repository("lstm_ts12") as models, daemon.Daemon(models) as d, tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "g.npz")
+        for how in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            npz(path, arrays, how)
+            status, out, err = ctl(d, "graph-put", "g", "--npz", path)
+            assert status == 0 and "3 nodes" in out and "2 edges" in out, (out, err)
+            got = {t["name"]: t for t in json.loads(d.call("GET", "/v2/graphs/g/tensors")[1])["outputs"]}
+            assert got["x"]["data"] == x and got["x"]["shape"] == [3, 2]
+            assert got["edge_index"]["data"] == [0, 1, 1, 2] and got["edge_weight"]["data"] == [1, 2]
+            assert got["id"]["data"] == ["a", "b\u00e9", "\U0001f600"]
+        with open(path, "rb") as f:
+            whole = f.read()
+        for name, array, named in (("x", npy("<c8", (1,), b"8" * 8), "numbers and texts"), ("x", npy("<f2", (1,), b"12"), "kind 'f'"),
+                                   ("x", npy("<f4", (9,), b"1234"), "cut off"), ("x", b"none", "no numpy array")):
+            npz(path, {name: array}, zipfile.ZIP_STORED)
+            status, out, err = ctl(d, "graph-put", "g", "--npz", path)
+            assert status == 2 and named in err, (named, status, err)
+        for cut in range(0, len(whole), 29):  # cut off or damaged anywhere: a message, never a crash
+            for data in (whole[:cut], whole[:cut] + b"\xff" + whole[cut + 1:]):
+                with open(path, "wb") as f:
+                    f.write(data)
+                assert ctl(None, "graph-put", "g", "--npz", path)[0] in (1, 2), cut
 
 
 def test_usage():
