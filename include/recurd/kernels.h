@@ -187,20 +187,64 @@ struct rcd_rnn_step {
 typedef enum rcd_spmm_reduce { RCD_SPMM_SUM, RCD_SPMM_MAX, RCD_SPMM_MIN } rcd_spmm_reduce;
 
 /** Sparse times dense by rows: y[i][g][c] = chain over the edges e in [ptr[i], ptr[i+1]), in order, of
- * w[edge[e]][g] * x[col[e]][g][c]. The chain starts from 0, or from y itself when `accumulate`.
- * Max and min: of the products; a NaN is taken, and stays. */
+ * w[edge[e]][g] * x[col[e]][g][c]. The chain starts from 0, or from y itself when `accumulate`; then
+ * the bias is added, then what is below zero becomes zero. Max and min: of the products; a NaN is
+ * taken, and stays. */
 struct rcd_spmm {
-    size_t row_begin, row_end; /* rows of y to do */
-    const int32_t *ptr;        /* i32[rows + 1] */
-    const int32_t *col;        /* i32[edges]: rows of x */
-    const int32_t *edge;       /* i32[edges]: rows of w; may be NULL without w */
-    const float *w;            /* f32[edges][groups], or NULL: 1 */
+    size_t row_begin, row_end; /* rows of y to do: these, or rows[row_begin..row_end) of a list */
+    const int32_t *rows;       /* NULL: no list */
+    const int32_t *ptr;        /* i32[rows of y + 1] */
+    const int32_t *col;        /* i32[n_edges]: rows of x */
+    const int32_t *edge;       /* i32[n_edges]: rows of w; NULL: edge e has row e - w_first */
+    size_t n_edges, w_first;
+    const float *w; /* f32[][groups], or NULL: 1 */
     size_t groups, chan;
     const float *x; /* f32[x_rows][groups][chan] */
     size_t x_rows;
-    float *y; /* f32[rows][groups][chan] */
-    bool accumulate;
+    float *y;          /* f32[rows][groups][chan] */
+    const float *bias; /* f32[groups][chan] or NULL */
+    bool accumulate, relu;
     rcd_spmm_reduce how;
+};
+
+typedef enum rcd_edge_op {
+    RCD_EDGE_ADD,
+    RCD_EDGE_SUB,
+    RCD_EDGE_MUL,
+    RCD_EDGE_DIV,
+    RCD_EDGE_SUMS, /* sums of rows of a along its last axis: the kernels' tree of 16 lanes */
+    RCD_EDGE_UNARY /* of a */
+} rcd_edge_op;
+
+/** One side of an edge step: edge t has the floats from base + at[t] * stride, or base + t * stride
+ * without `at`. */
+struct rcd_edge_side {
+    const float *base;
+    const int32_t *at;
+    size_t stride; /* floats; 0: all edges alike */
+    bool single;   /* one float stands for the whole width */
+};
+
+/** One operation over some edges: y[t][0..width) = a op b, element by element. SUMS: y[t][j] = sum of
+ * the j-th `inner` floats of a. */
+struct rcd_edge_step {
+    rcd_edge_op op;
+    size_t n, width, inner;
+    struct rcd_edge_side a, b;
+    float *y; /* f32[n][width] */
+    rcd_unary f;
+    float alpha, beta;
+};
+
+/** Softmax over the edges of a row, for each group by itself, in edge order:
+ * y = exp(a - m) / (chain of sums + eps), m the greatest a (at least `floor`; a NaN is taken).
+ * raw: y = a / (chain of sums + eps). y may be a. */
+struct rcd_edge_softmax {
+    size_t n, groups; /* edges of the row */
+    const float *a;   /* f32[n][groups] */
+    float *y;
+    float floor, eps;
+    bool raw;
 };
 
 /** The kernels of one CPU level. */
@@ -225,6 +269,8 @@ struct rcd_kernels {
     /** y += a * x with one fma per element. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
     void (*spmm)(const struct rcd_spmm *s);
+    void (*edge_step)(const struct rcd_edge_step *s);
+    void (*edge_softmax)(const struct rcd_edge_softmax *s);
     /** gemm over bf16 and int8 weights (kernels_reduced.h). */
     void (*gemm_bf16)(const struct rcd_gemm *g);
     void (*gemm_int8)(const struct rcd_gemm *g);

@@ -10,15 +10,9 @@
  * becomes Csr(dst) and CsrCols(src), once for all layers that use the same edges, and Spmm. Without a Gather the
  * updates themselves are the rows (degrees, sums of attention). A pattern that cannot be proved from
  * sizes stays as the file says. */
-#include "ops/sparse.h"
-#include "rewrite.h"
+#include "fuse.h"
 
 #include <string.h>
-
-struct match {
-    rcd_value_id dst, src, x, w, shape, start;
-    rcd_spmm_reduce how;
-};
 
 /* What one Csr or CsrCols made, for the layers that come later. */
 struct made {
@@ -35,23 +29,12 @@ struct fuse {
     size_t n_made;
 };
 
-static const struct rcd__fact *fact(const struct rcd__rewrite *w, rcd_value_id id)
+bool rcd__fuse_is_column(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges)
 {
-    return &w->sym.facts[id];
-}
-
-static bool is_one(const struct rcd__rewrite *w, rcd__term t)
-{
-    return rcd__term_is(&w->sym, t, 1);
-}
-
-/* [E, 1, ..., 1] with the given E */
-static bool is_column(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges)
-{
-    const struct rcd__fact *f = fact(w, id);
+    const struct rcd__fact *f = rcd__fuse_fact(w, id);
     bool is = f->rank >= 1 && rcd__term_equal(f->dims[0], edges);
     for (int d = 1; is && d < f->rank; d++)
-        is = is_one(w, f->dims[d]);
+        is = rcd__fuse_is_one(w, f->dims[d]);
     return is;
 }
 
@@ -60,7 +43,7 @@ static bool index_base(const struct rcd__rewrite *w, rcd_value_id id, rcd__term 
                        rcd_value_id *ret)
 {
     for (int hops = 0; hops < 8; hops++) {
-        const struct rcd__fact *f = fact(w, id);
+        const struct rcd__fact *f = rcd__fuse_fact(w, id);
         if (f->rank == 1 && rcd__term_equal(f->dims[0], edges)) {
             *ret = id;
             return true;
@@ -70,9 +53,9 @@ static bool index_base(const struct rcd__rewrite *w, rcd_value_id id, rcd__term 
         bool move = false;
         for (size_t i = 0; n != NULL && i < RCD_COUNT(moves); i++)
             move = move || rcd__made_by(w, id, moves[i]) != NULL;
-        if (!move || !is_column(w, n->in[0], edges))
+        if (!move || !rcd__fuse_is_column(w, n->in[0], edges))
             return false;
-        const struct rcd__fact *from = fact(w, n->in[0]);
+        const struct rcd__fact *from = rcd__fuse_fact(w, n->in[0]);
         bool spread = strcmp(n->op->name, "Expand") == 0 || strcmp(n->op->name, "Tile") == 0;
         if (spread && from->rank != f->rank)
             return false;
@@ -107,18 +90,17 @@ static bool zeros_of_shape(const struct rcd__rewrite *w, rcd_value_id id, rcd_va
         return false;
     const struct rcd_tensor *c = w->p->values[n->in[0]].constant;
     *ret_shape = n->in[1];
-    return c != NULL && c->n == 1 && all_zero(c) && fact(w, n->in[1])->n_val >= c->rank;
+    return c != NULL && c->n == 1 && all_zero(c) && rcd__fuse_fact(w, n->in[1])->n_val >= c->rank;
 }
 
-/* Gather along the first axis by an int[E]. */
-static bool rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
-                    rcd_value_id *ret_x, rcd_value_id *ret_src)
+bool rcd__fuse_rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
+                       rcd_value_id *ret_x, rcd_value_id *ret_src)
 {
     const struct rcd_node *n = rcd__made_by(w, id, "Gather");
     if (n == NULL)
         return false;
     const struct rcd_attr *a = rcd_onnx_attr(n->src, "axis");
-    const struct rcd__fact *x = fact(w, n->in[0]), *i = fact(w, n->in[1]);
+    const struct rcd__fact *x = rcd__fuse_fact(w, n->in[0]), *i = rcd__fuse_fact(w, n->in[1]);
     int64_t axis = a != NULL ? a->i : 0;
     if (x->rank < 1 || (axis != 0 && axis != -x->rank) || i->rank != 1 ||
         !rcd__term_equal(i->dims[0], edges))
@@ -131,28 +113,29 @@ static bool rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edg
 /* One factor per edge and group: the leading sizes of the updates, then ones. */
 static bool is_factor(const struct rcd__rewrite *w, rcd_value_id id, const struct rcd__fact *u)
 {
-    const struct rcd__fact *f = fact(w, id);
+    const struct rcd__fact *f = rcd__fuse_fact(w, id);
     if (f->rank != u->rank || !rcd__term_equal(f->dims[0], u->dims[0]))
         return false;
     int d = 1;
-    while (d < f->rank && rcd__term_equal(f->dims[d], u->dims[d]) && !is_one(w, f->dims[d]))
+    while (d < f->rank && rcd__term_equal(f->dims[d], u->dims[d]) &&
+           !rcd__fuse_is_one(w, f->dims[d]))
         d++;
-    while (d < f->rank && is_one(w, f->dims[d]))
+    while (d < f->rank && rcd__fuse_is_one(w, f->dims[d]))
         d++;
     return d == f->rank;
 }
 
-static bool match_updates(const struct rcd__rewrite *w, rcd_value_id u, struct match *m)
+static bool match_updates(const struct rcd__rewrite *w, rcd_value_id u, struct rcd__sum *m)
 {
-    const struct rcd__fact *f = fact(w, u);
+    const struct rcd__fact *f = rcd__fuse_fact(w, u);
     m->x = u;
     m->src = m->w = RCD_NO_VALUE;
-    if (rows_of(w, u, f->dims[0], &m->x, &m->src))
+    if (rcd__fuse_rows_of(w, u, f->dims[0], &m->x, &m->src))
         return true;
     const struct rcd_node *mul = rcd__made_by(w, u, "Mul");
     for (size_t i = 0; mul != NULL && i < 2; i++) {
         rcd_value_id x = 0, src = 0;
-        if (!rows_of(w, mul->in[i], f->dims[0], &x, &src) ||
+        if (!rcd__fuse_rows_of(w, mul->in[i], f->dims[0], &x, &src) ||
             !rcd__same_shape(&w->sym, mul->in[i], u) || !is_factor(w, mul->in[1 - i], f))
             continue;
         m->x = x;
@@ -177,15 +160,15 @@ static bool match_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret)
     return false;
 }
 
-static bool match_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct match *m)
+bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct rcd__sum *m)
 {
     bool elements = n->op->domain == NULL && strcmp(n->op->name, "ScatterElements") == 0;
     bool nd = n->op->domain == NULL && strcmp(n->op->name, "ScatterND") == 0;
     if ((!elements && !nd) || w->p->values[n->in[0]].dtype != RCD_F32 ||
         !match_reduction(n, &m->how))
         return false;
-    const struct rcd__fact *data = fact(w, n->in[0]), *u = fact(w, n->in[2]);
-    const struct rcd__fact *idx = fact(w, n->in[1]);
+    const struct rcd__fact *data = rcd__fuse_fact(w, n->in[0]), *u = rcd__fuse_fact(w, n->in[2]);
+    const struct rcd__fact *idx = rcd__fuse_fact(w, n->in[1]);
     const struct rcd_attr *axis = rcd_onnx_attr(n->src, "axis");
     if (data->rank < 1 || u->rank != data->rank || u->dims[0] == RCD__NO_TERM ||
         (elements && axis != NULL && axis->i != 0 && axis->i != -data->rank))
@@ -195,7 +178,7 @@ static bool match_scatter(const struct rcd__rewrite *w, const struct rcd_node *n
             return false;
     }
     if (elements ? !rcd__same_shape(&w->sym, n->in[1], n->in[2])
-                 : idx->rank != 2 || !is_column(w, n->in[1], u->dims[0]))
+                 : idx->rank != 2 || !rcd__fuse_is_column(w, n->in[1], u->dims[0]))
         return false;
     if (!index_base(w, n->in[1], u->dims[0], &m->dst))
         return false;
@@ -209,62 +192,85 @@ static bool match_scatter(const struct rcd__rewrite *w, const struct rcd_node *n
 
 /* ---- putting it in --------------------------------------------------------------------------- */
 
-static rcd_value_id *ids(const struct fuse *f, size_t n)
+rcd_value_id *rcd__fuse_ids(const struct rcd__rewrite *w, size_t n)
 {
-    rcd_value_id *v = rcd_arena_calloc(&f->w->p->arena, n, sizeof *v);
+    rcd_value_id *v = rcd_arena_calloc(&w->p->arena, n, sizeof *v);
     for (size_t i = 0; v != NULL && i < n; i++)
         v[i] = RCD_NO_VALUE;
     return v;
 }
 
-/* Outputs of a Csr or CsrCols over these inputs: one that is there, or a new node. NULL: no memory. */
+/* Outputs of a node over these inputs: one that is there, or a new node. NULL: no memory. */
 static const rcd_value_id *make(struct fuse *f, const struct rcd_op *op, rcd_value_id a,
                                 rcd_value_id b, const struct rcd_onnx_node *src)
 {
-    const bool csr = op == &rcd__op_csr;
     for (size_t i = 0; i < f->n_made; i++) {
         if (f->made[i].op == op && f->made[i].from[0] == a && f->made[i].from[1] == b)
             return f->made[i].out;
     }
-    const size_t n_out = csr ? RCD__CSR_OUTS : RCD__COLS_OUTS;
-    rcd_value_id *in = ids(f, 2), *out = ids(f, n_out);
+    static const rcd_dtype csr[] = {RCD_I32, RCD_I32, RCD_I64}, cols[] = {RCD_I32, RCD_I64},
+                           factors[] = {RCD_F32};
+    const size_t n_out = op == &rcd__op_csr        ? RCD__CSR_OUTS
+                         : op == &rcd__op_csr_cols ? RCD__COLS_OUTS
+                                                   : 1;
+    const rcd_dtype *types = op == &rcd__op_csr ? csr : op == &rcd__op_csr_cols ? cols : factors;
+    rcd_value_id *in = rcd__fuse_ids(f->w, 2), *out = rcd__fuse_ids(f->w, n_out);
     if (in == NULL || out == NULL)
         return NULL;
     in[0] = a;
     in[1] = b;
     for (size_t i = 0; i < n_out; i++)
-        out[i] = rcd__new_value(f->w, i + 1 == n_out ? RCD_I64 : RCD_I32);
-    f->nodes[f->n++] = (struct rcd_node){
-        .op = op, .src = src, .n_in = csr ? 1 : 2, .n_out = n_out, .in = in, .out = out};
+        out[i] = rcd__new_value(f->w, types[i]);
+    f->nodes[f->n++] = (struct rcd_node){.op = op,
+                                         .src = src,
+                                         .n_in = b == RCD_NO_VALUE ? 1 : 2,
+                                         .n_out = n_out,
+                                         .in = in,
+                                         .out = out};
     f->made[f->n_made++] = (struct made){op, {a, b}, out};
     return out;
 }
 
-static bool put_spmm(struct fuse *f, const struct match *m, const struct rcd_node *scatter)
+static bool put_edges(struct fuse *f, const struct rcd__sum *m, const struct rcd_node *scatter,
+                      rcd_value_id *in)
 {
-    struct rcd__spmm_state *state = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *state);
-    rcd_value_id *in = ids(f, RCD__SPMM_INS);
     const rcd_value_id *csr = make(f, &rcd__op_csr, m->dst, RCD_NO_VALUE, scatter->src);
-    if (state == NULL || in == NULL || csr == NULL)
+    if (csr == NULL)
         return false;
     if (m->src != RCD_NO_VALUE) {
         const rcd_value_id *cols =
             make(f, &rcd__op_csr_cols, csr[RCD__CSR_EDGE], m->src, scatter->src);
         if (cols == NULL)
             return false;
-        in[RCD__SPMM_COL] = cols[RCD__COLS_COL];
-        in[RCD__SPMM_SRC_RANGE] = cols[RCD__COLS_RANGE];
+        in[RCD__EDGES_COL] = cols[RCD__COLS_COL];
+        in[RCD__EDGES_SRC_RANGE] = cols[RCD__COLS_RANGE];
+    }
+    in[RCD__EDGES_PTR] = csr[RCD__CSR_PTR];
+    in[RCD__EDGES_EDGE] = csr[RCD__CSR_EDGE];
+    in[RCD__EDGES_DST_RANGE] = csr[RCD__CSR_RANGE];
+    in[RCD__EDGES_DST] = m->dst;
+    in[RCD__EDGES_SRC] = m->src;
+    in[RCD__EDGES_X] = m->x;
+    in[RCD__EDGES_SHAPE] = m->shape;
+    return true;
+}
+
+static bool put_spmm(struct fuse *f, const struct rcd__sum *m, const struct rcd_node *scatter)
+{
+    struct rcd__spmm_state *state = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *state);
+    rcd_value_id *in = rcd__fuse_ids(f->w, RCD__SPMM_INS);
+    if (state == NULL || in == NULL || !put_edges(f, m, scatter, in))
+        return false;
+    if (m->w != RCD_NO_VALUE) {
+        const rcd_value_id *sorted =
+            make(f, &rcd__op_csr_factors, in[RCD__EDGES_EDGE], m->w, scatter->src);
+        if (sorted == NULL)
+            return false;
+        in[RCD__SPMM_SORTED] = sorted[0];
     }
     state->how = m->how;
-    in[RCD__SPMM_PTR] = csr[RCD__CSR_PTR];
-    in[RCD__SPMM_EDGE] = csr[RCD__CSR_EDGE];
-    in[RCD__SPMM_DST_RANGE] = csr[RCD__CSR_RANGE];
-    in[RCD__SPMM_X] = m->x;
     in[RCD__SPMM_W] = m->w;
-    in[RCD__SPMM_SHAPE] = m->shape;
     in[RCD__SPMM_START] = m->start;
-    in[RCD__SPMM_DST] = m->dst;
-    in[RCD__SPMM_SRC] = m->src;
     f->nodes[f->n++] = (struct rcd_node){.op = &rcd__op_spmm,
                                          .src = scatter->src,
                                          .n_in = RCD__SPMM_INS,
@@ -275,14 +281,46 @@ static bool put_spmm(struct fuse *f, const struct match *m, const struct rcd_nod
     return true;
 }
 
-enum { NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS };
+static bool put_attend(struct fuse *f, const struct rcd__sum *m, const struct rcd__attention *a,
+                       const struct rcd_node *scatter)
+{
+    struct rcd__attend_state *state = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *state);
+    rcd_value_id *in = rcd__fuse_ids(f->w, RCD__ATTEND_LEAVES + a->n_leaves);
+    if (state == NULL || in == NULL || !put_edges(f, m, scatter, in))
+        return false;
+    *state = a->state;
+    for (size_t i = 0; i < a->n_leaves; i++)
+        in[RCD__ATTEND_LEAVES + i] = a->leaves[i];
+    f->nodes[f->n++] = (struct rcd_node){.op = &rcd__op_attend,
+                                         .src = scatter->src,
+                                         .n_in = RCD__ATTEND_LEAVES + a->n_leaves,
+                                         .n_out = scatter->n_out,
+                                         .in = in,
+                                         .out = scatter->out,
+                                         .state = state};
+    return true;
+}
+
+static bool put(struct fuse *f, const struct rcd_node *node)
+{
+    struct rcd__sum m;
+    struct rcd__attention a;
+    if (!rcd__fuse_scatter(f->w, node, &m)) {
+        f->nodes[f->n++] = *node;
+        return true;
+    }
+    return rcd__fuse_attention(f->w, node, &m, &a) ? put_attend(f, &m, &a, node)
+                                                   : put_spmm(f, &m, node);
+}
+
+enum { NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS + 1, NEW_NODES = 3 };
 
 size_t rcd__fused_values(const struct rcd__rewrite *w)
 {
     size_t n = 0;
-    struct match m;
+    struct rcd__sum m;
     for (size_t i = 0; i < w->p->main.n_nodes; i++)
-        n += match_scatter(w, &w->p->main.nodes[i], &m) ? NEW_VALUES : 0;
+        n += rcd__fuse_scatter(w, &w->p->main.nodes[i], &m) ? NEW_VALUES : 0;
     return n;
 }
 
@@ -293,19 +331,15 @@ rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w)
     if (most == 0)
         return RCD_OK;
     struct fuse f = {.w = w};
-    f.nodes = rcd_arena_calloc(&w->p->arena, main->n_nodes + 2 * most, sizeof *f.nodes);
-    f.made = rcd_arena_calloc(&w->p->arena, 2 * most, sizeof *f.made);
+    f.nodes = rcd_arena_calloc(&w->p->arena, main->n_nodes + NEW_NODES * most, sizeof *f.nodes);
+    f.made = rcd_arena_calloc(&w->p->arena, NEW_NODES * most, sizeof *f.made);
     bool room = f.nodes != NULL && f.made != NULL;
-    for (size_t i = 0; room && i < main->n_nodes; i++) {
-        struct match m;
-        if (match_scatter(w, &main->nodes[i], &m))
-            room = put_spmm(&f, &m, &main->nodes[i]);
-        else
-            f.nodes[f.n++] = main->nodes[i];
+    for (size_t i = 0; room && i < main->n_nodes; i++)
+        room = put(&f, &main->nodes[i]);
+    if (room) {
+        main->nodes = f.nodes;
+        main->n_nodes = f.n;
+        room = rcd__fuse_row_ends(w);
     }
-    if (!room)
-        return rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
-    main->nodes = f.nodes;
-    main->n_nodes = f.n;
-    return RCD_OK;
+    return room ? RCD_OK : rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
 }

@@ -273,7 +273,8 @@ static bool chain(struct look *k)
 
 static bool index_node(struct look *k)
 {
-    if (k->node->op != &rcd__op_csr && k->node->op != &rcd__op_csr_cols)
+    if (k->node->op != &rcd__op_csr && k->node->op != &rcd__op_csr_cols &&
+        k->node->op != &rcd__op_csr_factors)
         return false;
     k->is->how = RCD__DO_INDEX;
     for (size_t o = 0; o < k->node->n_out; o++) {
@@ -320,6 +321,10 @@ void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i)
     if (k.node->op == &rcd__op_spmm) {
         k.is->how = RCD__DO_SPMM;
         (void)rcd__capture_spmm(l, run, k.node);
+        return;
+    }
+    if (k.node->op == &rcd__op_attend) {
+        l->why = "attention, which is not updated row by row";
         return;
     }
     if (rcd__named(k.node, "Sizes") || rcd__named(k.node, "Shape")) {

@@ -325,11 +325,12 @@ bool rcd__reads_once(const struct rcd_plan *p, const struct rcd_node *node, size
 {
     rule *r = rule_of(node);
     if (node->op == &rcd__op_spmm)
-        return j == RCD__SPMM_DST || j == RCD__SPMM_SRC;
+        return j == RCD__EDGES_DST || j == RCD__EDGES_SRC;
     if (r == NULL) {
         const bool index = rcd__named(node, "GatherND") || rcd__named(node, "ScatterND");
         return rcd__named(node, "NonZero") || rcd__named(node, "Sizes") ||
-               node->op == &rcd__op_csr || node->op == &rcd__op_csr_cols || (index && j == 1);
+               node->op == &rcd__op_csr || node->op == &rcd__op_csr_cols ||
+               node->op == &rcd__op_csr_factors || (index && j == 1);
     }
     if (r == gather && j == 1) /* an index is kept of it */
         return true;

@@ -33,10 +33,10 @@ static const struct rcd_tensor *tensor_in(const struct rcd_run *run, const struc
 /* The entries that the result has a row for: known ones of that number, or new ones. */
 static struct rcd__dom *result_dom(struct rcd__live *l, const struct rcd_node *node, size_t n)
 {
-    const struct rcd__ival *x = value_in(l, node, RCD__SPMM_X);
+    const struct rcd__ival *x = value_in(l, node, RCD__EDGES_X);
     const struct rcd__ival *start = value_in(l, node, RCD__SPMM_START);
     if (x != NULL && x->kind == RCD__ROWS && x->dom->n == n &&
-        in_id(node, RCD__SPMM_SRC) != RCD_NO_VALUE)
+        in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE)
         return x->dom;
     if (start != NULL && start->kind == RCD__ROWS && start->dom->n == n)
         return start->dom;
@@ -73,30 +73,31 @@ static bool readable(struct rcd__live *l, const struct rcd__ival *v, const struc
 
 bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const struct rcd_node *node)
 {
-    const struct rcd_tensor *out = tensor_in(run, node, RCD__SPMM_X); /* for its presence */
+    const struct rcd_tensor *out = tensor_in(run, node, RCD__EDGES_X); /* for its presence */
     if (node->n_out < 1 || node->out[0] == RCD_NO_VALUE || out == NULL)
         return false;
     out = rcd__slot(run, run->plan->values[node->out[0]].slot, 0);
     struct rcd__dom *to = result_dom(l, node, (size_t)out->dims[0]);
-    const struct rcd__ival *x = value_in(l, node, RCD__SPMM_X);
+    const struct rcd__ival *x = value_in(l, node, RCD__EDGES_X);
     const struct rcd__ival *w = value_in(l, node, RCD__SPMM_W);
-    const bool has_src = in_id(node, RCD__SPMM_SRC) != RCD_NO_VALUE;
-    const struct rcd__ival *shape = value_in(l, node, RCD__SPMM_SHAPE);
+    const bool has_src = in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE;
+    const struct rcd__ival *shape = value_in(l, node, RCD__EDGES_SHAPE);
     if (shape != NULL && shape->kind != RCD__WHOLE)
         l->why = "a shape that is not known";
-    if (to == NULL || l->why != NULL || !need_index(l, run, node, RCD__SPMM_DST, to))
+    if (to == NULL || l->why != NULL || !need_index(l, run, node, RCD__EDGES_DST, to))
         return false;
-    struct rcd__inv *dst = value_in(l, node, RCD__SPMM_DST)->inv;
+    struct rcd__inv *dst = value_in(l, node, RCD__EDGES_DST)->inv;
     if (x == NULL && in_id(node, RCD__SPMM_W) == RCD_NO_VALUE) {
         l->why = "a sparse product of a constant";
         return false;
     }
     if (has_src) {
-        if (x == NULL || x->kind != RCD__ROWS || !need_index(l, run, node, RCD__SPMM_SRC, x->dom)) {
+        if (x == NULL || x->kind != RCD__ROWS ||
+            !need_index(l, run, node, RCD__EDGES_SRC, x->dom)) {
             l->why = l->why != NULL ? l->why : "a sparse product of a fill";
             return false;
         }
-        const struct rcd__inv *src = value_in(l, node, RCD__SPMM_SRC)->inv;
+        const struct rcd__inv *src = value_in(l, node, RCD__EDGES_SRC)->inv;
         if (src->dom != dst->dom) {
             l->why = "ends of edges in different lists";
             return false;
@@ -239,6 +240,7 @@ static bool pack_edges(struct rcd__turn *t, const struct ends *e, const struct r
     s->ptr = ptr;
     s->col = col;
     s->edge = edge;
+    s->n_edges = n;
     return true;
 }
 
@@ -259,8 +261,8 @@ static bool result_fits(struct rcd__turn *t, const struct ends *e, const struct 
 {
     struct rcd__dom *d = e->out->dom;
     int64_t n = (int64_t)d->n;
-    if (node->in[RCD__SPMM_SHAPE] != RCD_NO_VALUE) {
-        const struct rcd_tensor *c = t->live->plan->values[node->in[RCD__SPMM_SHAPE]].constant;
+    if (node->in[RCD__EDGES_SHAPE] != RCD_NO_VALUE) {
+        const struct rcd_tensor *c = t->live->plan->values[node->in[RCD__EDGES_SHAPE]].constant;
         n = rcd__int_at(c != NULL ? c : &e->shape->t, 0);
     }
     if (n != (int64_t)d->n)
@@ -278,7 +280,9 @@ static bool multiply(struct rcd__turn *t, const struct rcd_node *node, const str
     struct rcd__ival *out = rcd__ival(t->live, node->out[0]);
     const struct rcd__spmm_state *state = node->state;
     const size_t width = out->inner / sizeof(float);
-    struct rcd_spmm s = {.how = state->how, .groups = 1, .chan = width};
+    struct rcd_spmm s = {.how = state->how, .groups = 1, .chan = width, .relu = state->end.relu};
+    if (node->in[RCD__EDGES_BIAS] != RCD_NO_VALUE) /* a constant (fuse_epilogue.c) */
+        s.bias = t->live->plan->values[node->in[RCD__EDGES_BIAS]].constant->data;
     struct rcd_tensor fresh = {.dtype = RCD_NONE};
     const bool in_place = rows->all && out->store != NULL && !out->out && rcd__dom_dense(out->dom);
     if (in_place) {
@@ -332,13 +336,13 @@ static void product_rows(struct rcd__turn *t, size_t n)
 bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
 {
     const struct rcd__live *l = t->live;
-    const struct rcd__ival *src = value_in(l, node, RCD__SPMM_SRC);
-    const struct ends e = {.dst = value_in(l, node, RCD__SPMM_DST)->inv,
+    const struct rcd__ival *src = value_in(l, node, RCD__EDGES_SRC);
+    const struct ends e = {.dst = value_in(l, node, RCD__EDGES_DST)->inv,
                            .src = src != NULL ? src->inv : NULL,
-                           .x = value_in(l, node, RCD__SPMM_X),
+                           .x = value_in(l, node, RCD__EDGES_X),
                            .w = value_in(l, node, RCD__SPMM_W),
                            .start = value_in(l, node, RCD__SPMM_START),
-                           .shape = value_in(l, node, RCD__SPMM_SHAPE),
+                           .shape = value_in(l, node, RCD__EDGES_SHAPE),
                            .out = rcd__ival(l, node->out[0])};
     if (!result_fits(t, &e, node))
         return false;

@@ -124,8 +124,9 @@ static void end(struct rcd__team *t)
 void rcd__team_run(struct rcd__team *t, size_t items, size_t chunk, rcd__team_fn *fn, void *ctx)
 {
     if (t == NULL || t->n == 0 || items <= chunk) {
-        if (items > 0)
-            fn(ctx, 0, items);
+        /* in chunks all the same: what a chunk reads stays in cache */
+        for (size_t from = 0; from < items; from += chunk)
+            fn(ctx, from, items - from < chunk ? items : from + chunk);
         return;
     }
     t->items = items; /* the helpers are asleep */

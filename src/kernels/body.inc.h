@@ -13,6 +13,7 @@
 #include "product.inc.h"
 #include "rows.inc.h"
 #include "sparse.inc.h"
+#include "edges.inc.h"
 #include "steps.inc.h"
 
 #define KERNELS_SET kernels

@@ -20,14 +20,43 @@ INLINE vf spmm_step(rcd_spmm_reduce how, vf w, vf x, vf acc)
     return v_select(take | (vi)(x != x), x, acc);
 }
 
-/* Columns [at, at + n) of group g; n fills nv vectors but for the end of the last. */
-INLINE void spmm_block(const struct rcd_spmm *s, size_t g, size_t at, size_t n, size_t nv,
-                       rcd_spmm_reduce how)
+/* How the factors of an edge meet the columns of a block. */
+enum spmm_factors {
+    FACTOR_ONE,    /* one for the whole block, or none */
+    FACTOR_GROUPS, /* a group is whole vectors */
+    FACTOR_SPREAD  /* vectors hold parts of groups: factors are written out, one per column */
+};
+
+INLINE vf spmm_end(const struct rcd_spmm *s, vf sum, size_t at, size_t n)
 {
-    const size_t width = s->groups * s->chan, last = n - (nv - 1) * VF_LANES;
+    if (s->bias != NULL)
+        sum = sum + v_loadn(s->bias + at, n);
+    return s->relu ? v_select(sum < 0.0f, v_set1(0.0f), sum) : sum;
+}
+
+/* Factors of columns [at, at + n), each written as whole vectors that the next group overwrites. */
+INLINE void spmm_spread(const float *w, size_t chan, size_t at, size_t n, float *out)
+{
+    size_t g = at / chan, left = chan - at % chan;
+    for (size_t c = 0; c < n; c += left, left = chan, g++) {
+        const vf v = v_set1(w[g]);
+        for (size_t i = 0; i < left && c + i < n; i += VF_LANES)
+            v_store(out + c + i, v);
+    }
+}
+
+/* Columns [at, at + n) of a row of all groups; n fills nv vectors but for the end of the last. */
+INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
+                       rcd_spmm_reduce how, enum spmm_factors factors)
+{
+    const size_t width = s->groups * s->chan, last = n - (nv - 1) * VF_LANES, g0 = at / s->chan;
     const float *end = s->x + s->x_rows * width;
-    const int32_t n_edges = s->ptr[s->row_end];
-    for (size_t i = s->row_begin; i < s->row_end; i++) {
+    float spread[(SPMM_BLOCK + 1) * VF_LANES];
+    size_t group[SPMM_BLOCK];
+    for (size_t v = 0; v < nv; v++)
+        group[v] = (at + v * VF_LANES) / s->chan;
+    for (size_t k = s->row_begin; k < s->row_end; k++) {
+        const size_t i = s->rows != NULL ? (size_t)s->rows[k] : k;
         float *y = s->y + i * width + at;
         vf acc[SPMM_BLOCK];
 #pragma GCC unroll 16
@@ -35,63 +64,84 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t g, size_t at, size_t n, 
             acc[v] = !s->accumulate ? (vf){0}
                      : v + 1 == nv  ? v_loadn(y + v * VF_LANES, last)
                                     : v_load(y + v * VF_LANES);
-        for (int32_t e = s->ptr[i]; e < s->ptr[i + 1]; e++) {
+        for (size_t e = (size_t)s->ptr[i]; e < (size_t)s->ptr[i + 1]; e++) {
             const float *p = s->x + (size_t)s->col[e] * width + at;
-            int32_t ahead = e + AHEAD < n_edges ? e + AHEAD : n_edges - 1;
+            size_t ahead = e + AHEAD < s->n_edges ? e + AHEAD : s->n_edges - 1;
             const float *next = s->x + (size_t)s->col[ahead] * width + at;
 #pragma GCC unroll 16
             for (size_t v = 0; v < nv; v += 16 / VF_LANES)
                 __builtin_prefetch(next + v * VF_LANES, 0, 2);
-            vf w = s->w != NULL ? v_set1(s->w[(size_t)s->edge[e] * s->groups + g]) : v_set1(1);
+            const float *we = s->w;
+            if (we != NULL)
+                we += (s->edge != NULL ? (size_t)s->edge[e] : e - s->w_first) * s->groups;
+            if (factors == FACTOR_SPREAD)
+                spmm_spread(we, s->chan, at, n, spread);
+            const vf one = we != NULL && factors == FACTOR_ONE ? v_set1(we[g0]) : v_set1(1);
 #pragma GCC unroll 16
-            for (size_t v = 0; v + 1 < nv; v++)
-                acc[v] = spmm_step(how, w, v_load(p + v * VF_LANES), acc[v]);
-            const size_t v = nv - 1;
-            acc[v] = spmm_step(how, w, spmm_load(p + v * VF_LANES, end, last), acc[v]);
+            for (size_t v = 0; v < nv; v++) {
+                const vf w = factors == FACTOR_ONE      ? one
+                             : factors == FACTOR_GROUPS ? v_set1(we[group[v]])
+                                                        : v_load(spread + v * VF_LANES);
+                const vf x =
+                    v + 1 == nv ? spmm_load(p + v * VF_LANES, end, last) : v_load(p + v * VF_LANES);
+                acc[v] = spmm_step(how, w, x, acc[v]);
+            }
         }
 #pragma GCC unroll 16
         for (size_t v = 0; v + 1 < nv; v++)
-            v_store(y + v * VF_LANES, acc[v]);
-        v_storen(y + (nv - 1) * VF_LANES, acc[nv - 1], last);
+            v_store(y + v * VF_LANES, spmm_end(s, acc[v], at + v * VF_LANES, VF_LANES));
+        const size_t v = nv - 1;
+        v_storen(y + v * VF_LANES, spmm_end(s, acc[v], at + v * VF_LANES, last), last);
     }
 }
 
 #define SPMM_SIZE(NV)                                                                              \
     case NV:                                                                                       \
-        spmm_block(s, g, at, n, NV, how);                                                          \
+        spmm_block(s, at, n, NV, how, factors);                                                    \
         break;
 
-INLINE void spmm_columns(const struct rcd_spmm *s, rcd_spmm_reduce how)
+/* Columns [from, to). */
+INLINE void spmm_columns(const struct rcd_spmm *s, size_t from, size_t to, rcd_spmm_reduce how,
+                         enum spmm_factors factors)
 {
-    for (size_t g = 0; g < s->groups; g++) {
-        for (size_t c = 0; c < s->chan;) {
-            size_t nv = (s->chan - c + VF_LANES - 1) / VF_LANES;
-            nv = nv >= SPMM_BLOCK ? SPMM_BLOCK : nv >= 8 ? 8 : nv >= 4 ? 4 : nv;
-            size_t at = g * s->chan + c, n = s->chan - c;
-            n = n < nv * VF_LANES ? n : nv * VF_LANES;
-            switch (nv) {
-                SPMM_SIZE(1)
-                SPMM_SIZE(2)
-                SPMM_SIZE(3)
-                SPMM_SIZE(4)
-                SPMM_SIZE(8)
+    for (size_t at = from; at < to;) {
+        size_t nv = (to - at + VF_LANES - 1) / VF_LANES, n = to - at;
+        nv = nv >= SPMM_BLOCK ? SPMM_BLOCK : nv >= 8 ? 8 : nv >= 4 ? 4 : nv;
+        n = n < nv * VF_LANES ? n : nv * VF_LANES;
+        switch (nv) {
+            SPMM_SIZE(1)
+            SPMM_SIZE(2)
+            SPMM_SIZE(3)
+            SPMM_SIZE(4)
+            SPMM_SIZE(8)
 #if VF_LANES == 16
-                SPMM_SIZE(16)
+            SPMM_SIZE(16)
 #endif
-            }
-            c += n;
         }
+        at += n;
     }
+}
+
+INLINE void spmm_groups(const struct rcd_spmm *s, rcd_spmm_reduce how)
+{
+    for (size_t g = 0; g < s->groups; g++)
+        spmm_columns(s, g * s->chan, (g + 1) * s->chan, how, FACTOR_ONE);
 }
 
 static void spmm(const struct rcd_spmm *s)
 {
-    if (s->row_begin >= s->row_end)
+    const size_t width = s->groups * s->chan;
+    const bool one = s->groups == 1 || s->w == NULL;
+    if (s->row_begin >= s->row_end || width == 0)
         return;
-    if (s->how == RCD_SPMM_SUM)
-        spmm_columns(s, RCD_SPMM_SUM);
+    if (s->how == RCD_SPMM_SUM && one)
+        spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_ONE);
+    else if (s->how == RCD_SPMM_SUM && s->chan % VF_LANES == 0)
+        spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_GROUPS);
+    else if (s->how == RCD_SPMM_SUM)
+        spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_SPREAD);
     else if (s->how == RCD_SPMM_MAX)
-        spmm_columns(s, RCD_SPMM_MAX);
+        spmm_groups(s, RCD_SPMM_MAX);
     else
-        spmm_columns(s, RCD_SPMM_MIN);
+        spmm_groups(s, RCD_SPMM_MIN);
 }

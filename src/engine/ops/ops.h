@@ -111,3 +111,6 @@ RCD_MUST_CHECK rcd_status rcd__binary_check(struct rcd_check *k, rcd__inner2 *co
 rcd_status rcd__new_like(const struct rcd_call *c, size_t r, rcd_dtype t, struct rcd_tensor **ret);
 /** Copy `bytes` where dst may be NULL for 0 bytes. */
 void rcd__copy(void *dst, const void *src, size_t bytes);
+/** Is a checked node one of unary.c's? Then what it computes. */
+bool rcd__unary_of(const struct rcd_node *node, rcd_unary *ret_f, float *ret_alpha,
+                   float *ret_beta);

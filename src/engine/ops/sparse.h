@@ -12,22 +12,117 @@ enum { RCD__CSR_PTR, RCD__CSR_EDGE, RCD__CSR_RANGE, RCD__CSR_OUTS };
 extern const struct rcd_op rcd__op_csr_cols;
 enum { RCD__COLS_COL, RCD__COLS_RANGE, RCD__COLS_OUTS };
 
+/** CsrFactors: factors of edges in the order of the sorted edges. In: edge (of Csr), w f32[E, ...].
+ * Out: the same size; nothing is in it where the edges were not sorted. */
+extern const struct rcd_op rcd__op_csr_factors;
+
+/** What Spmm and Attend read first. */
+enum {
+    RCD__EDGES_PTR, /* outputs of Csr */
+    RCD__EDGES_EDGE,
+    RCD__EDGES_DST_RANGE,
+    RCD__EDGES_COL, /* outputs of CsrCols; none: edge e takes row e of x */
+    RCD__EDGES_SRC_RANGE,
+    RCD__EDGES_DST, /* the indices as they came: those that count from the end */
+    RCD__EDGES_SRC,
+    RCD__EDGES_X,
+    RCD__EDGES_SHAPE, /* int64: of the result, which starts from zeros; or none */
+    RCD__EDGES_BIAS,  /* f32 of a row's width, added at the end; or none */
+    RCD__EDGES_INS
+};
+
+/** What happens to a row when its sum is there. */
+struct rcd__row_end {
+    bool relu;
+    bool flat; /* the result is [rows, width] whatever SHAPE says of the width */
+};
+
 /** Spmm: what Gather, Mul, Expand and ScatterElements say together. Float32. */
 extern const struct rcd_op rcd__op_spmm;
 enum {
-    RCD__SPMM_PTR, /* outputs of Csr */
-    RCD__SPMM_EDGE,
-    RCD__SPMM_DST_RANGE,
-    RCD__SPMM_COL, /* outputs of CsrCols; none: edge e takes row e of x */
-    RCD__SPMM_SRC_RANGE,
-    RCD__SPMM_X,
-    RCD__SPMM_W,     /* [E, ...]: one factor per edge, or per edge and group; or none */
-    RCD__SPMM_SHAPE, /* int64: of the result, which starts from zeros; or none */
-    RCD__SPMM_START, /* what the result starts from; or none */
-    RCD__SPMM_DST,   /* the indices as they came: those that count from the end */
-    RCD__SPMM_SRC,
+    RCD__SPMM_W =
+        RCD__EDGES_INS, /* [E, ...]: one factor per edge, or per edge and group; or none */
+    RCD__SPMM_SORTED,   /* output of CsrFactors */
+    RCD__SPMM_START,    /* what the result starts from; or none */
     RCD__SPMM_INS
 };
 struct rcd__spmm_state {
+    struct rcd__row_end end; /* first: fuse_epilogue.c */
     rcd_spmm_reduce how;
 };
+
+/** Where a step of an edge program takes floats from. */
+typedef enum rcd__edge_from {
+    RCD__FROM_STEP,   /* an earlier step */
+    RCD__FROM_SRC,    /* row of the node where the edge starts */
+    RCD__FROM_DST,    /* ... where it ends */
+    RCD__FROM_EDGE,   /* the edge's own row */
+    RCD__FROM_UNIFORM /* alike for all edges */
+} rcd__edge_from;
+
+struct rcd__edge_arg {
+    rcd__edge_from from;
+    uint32_t i; /* a step's number, or the node's input */
+    bool single;
+};
+
+struct rcd__edge_step {
+    rcd_edge_op op;
+    size_t width, inner;
+    struct rcd__edge_arg a, b;
+    rcd_unary f;
+    float alpha, beta;
+};
+
+enum { RCD__EDGE_STEPS = 12, RCD__EDGE_LEAVES = 12 };
+
+/** Operations between rows of an edge's ends and its own, edge by edge (fuse_edges.c). The last step
+ * is the result. A program of no steps is a row of the edge's own: `only`. */
+struct rcd__edge_program {
+    size_t n, width; /* of the result */
+    struct rcd__edge_step steps[RCD__EDGE_STEPS];
+    struct rcd__edge_arg only;
+};
+
+/** Attend: y[i] = sum over the edges of row i of softmax(program) * x[col], in one pass over the row.
+ * Groups: the program's width; X is f32[rows, groups, ...]. */
+extern const struct rcd_op rcd__op_attend;
+enum { RCD__ATTEND_LEAVES = RCD__EDGES_INS }; /* what the program reads, up to RCD__EDGE_LEAVES */
+struct rcd__attend_state {
+    struct rcd__row_end end; /* first: fuse_epilogue.c */
+    struct rcd__edge_program program;
+    float floor, eps;
+    bool raw; /* the program's result is already positive: only the division */
+};
+
+/** The sorted edges of request r. */
+struct rcd__edges {
+    const int32_t *ptr, *edge, *col;
+    size_t rows, n; /* rows that have edges, edges */
+    bool again;     /* sorted anew: what was kept in sorted order does not fit */
+};
+
+/** Check the indices against `rows` of the result and `x_rows`, and give the edges: Csr's, or sorted
+ * again in scratch where indices count from the end. Fails the request. */
+RCD_MUST_CHECK rcd_status rcd__take_edges(struct rcd_call *c, size_t r, int64_t rows,
+                                          int64_t x_rows, struct rcd__edges *ret);
+/** The result's output from SHAPE and the row end's flags; zeros where no edge ends (what lies beyond
+ * `edges->rows` is finished here). *ret NULL: nobody wants it. */
+RCD_MUST_CHECK rcd_status rcd__rows_new(struct rcd_call *c, size_t r,
+                                        const struct rcd__row_end *end, struct rcd_tensor **ret);
+/** Rows [from, out's) have no edges: zeros, then the row end. */
+void rcd__rows_rest(struct rcd_call *c, size_t r, const struct rcd__row_end *end, size_t from,
+                    const struct rcd_tensor *out);
+
+/** Scratch floats that one thread needs for `n` edges at a time. */
+size_t rcd__edge_program_floats(const struct rcd__edge_program *p, size_t n);
+/** Run a program over sorted edges [from, from + n): y f32[n][width], or NULL to have the result in
+ * scratch. Returns the result. `dst` i32[n]: the rows where they end. */
+struct rcd__edge_inputs {
+    const float *leaves[RCD__EDGE_LEAVES]; /* data of the node's inputs */
+    size_t strides[RCD__EDGE_LEAVES];      /* floats of a row */
+    const int32_t *edge, *col;
+};
+const float *rcd__edge_program_run(const struct rcd_kernels *k, const struct rcd__edge_program *p,
+                                   const struct rcd__edge_inputs *in, size_t from, size_t n,
+                                   const int32_t *dst, float *scratch);

@@ -178,6 +178,17 @@ static rcd_status check(struct rcd_check *k)
     return st;
 }
 
+bool rcd__unary_of(const struct rcd_node *node, rcd_unary *ret_f, float *ret_alpha, float *ret_beta)
+{
+    if (node->op->run != run)
+        return false;
+    const struct state *s = node->state;
+    *ret_f = s->f;
+    *ret_alpha = s->alpha;
+    *ret_beta = s->beta;
+    return true;
+}
+
 static const struct rcd_op ops[] = {
     {.name = "Exp", .since = 6, .check = check, .run = run},
     {.name = "Tanh", .since = 6, .check = check, .run = run},

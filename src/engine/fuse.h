@@ -1,0 +1,56 @@
+/* fuse.h - what the files that find graph layers share. */
+#pragma once
+#include "ops/sparse.h"
+#include "rewrite.h"
+
+/** A scatter that is a sum (or greatest, least value) over edges. */
+struct rcd__sum {
+    rcd_value_id dst, src, x, w, shape, start; /* as in ops/sparse.h; RCD_NO_VALUE: none */
+    rcd_spmm_reduce how;
+};
+
+/** A sum whose factors are a softmax over the edges of a row. */
+struct rcd__attention {
+    struct rcd__attend_state state;
+    rcd_value_id leaves[RCD__EDGE_LEAVES];
+    size_t n_leaves;
+};
+
+/** Where edges end and start, for a program over them. */
+struct rcd__edge_ends {
+    rcd__term edges, rows, x_rows; /* sizes */
+    rcd_value_id dst, src;
+};
+
+static inline const struct rcd__fact *rcd__fuse_fact(const struct rcd__rewrite *w, rcd_value_id id)
+{
+    return &w->sym.facts[id];
+}
+
+static inline bool rcd__fuse_is_one(const struct rcd__rewrite *w, rcd__term t)
+{
+    return rcd__term_is(&w->sym, t, 1);
+}
+
+/** Is it [E, 1, ..., 1] with the given E? */
+bool rcd__fuse_is_column(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges);
+/** Is it a Gather of rows by an int[E]? Then of what and by what. */
+bool rcd__fuse_rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
+                       rcd_value_id *ret_x, rcd_value_id *ret_src);
+/** Is the node a scatter that Spmm can do? */
+bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct rcd__sum *m);
+/** NULL: no memory. All RCD_NO_VALUE. */
+rcd_value_id *rcd__fuse_ids(const struct rcd__rewrite *w, size_t n);
+
+/** The value without the Unsqueeze, Squeeze and Reshape that leave its first axis as it is. */
+rcd_value_id rcd__fuse_peel(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges);
+/** The operations that make f32[E, ...] `id` out of rows of the edges' ends and of their own
+ * (fuse_edges.c). False: sizes are not known. */
+bool rcd__fuse_program(const struct rcd__rewrite *w, const struct rcd__edge_ends *ends,
+                       rcd_value_id id, struct rcd__attention *ret);
+/** Are a sum's factors a softmax over the edges of its rows (fuse_attention.c)? */
+bool rcd__fuse_attention(const struct rcd__rewrite *w, const struct rcd_node *scatter,
+                         const struct rcd__sum *m, struct rcd__attention *ret);
+/** Bias, ReLU and a flat view right behind a sum become part of it (fuse_epilogue.c). False: no
+ * memory. */
+RCD_MUST_CHECK bool rcd__fuse_row_ends(struct rcd__rewrite *w);

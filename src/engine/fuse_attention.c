@@ -1,0 +1,154 @@
+/* fuse_attention.c - the softmax over the edges of a row, as exporters write it:
+ *
+ *   m     = Gather(ScatterElements(start, dst, a, max), dst)     the greatest of the row
+ *   p     = Exp(a - m)
+ *   alpha = p / Gather(ScatterElements(zeros, dst, p, add) + eps, dst)
+ *   y     = the sum of alpha * Gather(x, src)                    (fuse_sparse.c)
+ *
+ * ONNX has no maximum that leaves its start out, so exporters first scatter something small into zeros:
+ * the least of all a, or the least float. Other ways to stay in range (the greatest of all a) are part of
+ * p, and only the division is fused. */
+#include "fuse.h"
+
+#include <math.h>
+#include <string.h>
+
+struct look {
+    const struct rcd__rewrite *w;
+    const struct rcd__sum *m;
+    rcd__term edges;
+};
+
+static rcd_value_id peel(const struct look *l, rcd_value_id id)
+{
+    return rcd__fuse_peel(l->w, id, l->edges);
+}
+
+/* The one number of a constant, or of a constant that was spread. */
+static bool one_number(const struct rcd__rewrite *w, rcd_value_id id, float *ret)
+{
+    const struct rcd_node *n = rcd__made_by(w, id, "Expand");
+    if (n != NULL)
+        id = n->in[0];
+    n = rcd__made_by(w, id, "ConstantOfShape");
+    const struct rcd_attr *v = n != NULL ? rcd_onnx_attr(n->src, "value") : NULL;
+    const struct rcd_tensor *c = n == NULL ? w->p->values[id].constant
+                                 : v != NULL && v->type == RCD_ATTR_TENSOR ? v->t
+                                                                           : NULL;
+    if (c == NULL || c->dtype != RCD_F32 || c->n < 1)
+        return false;
+    for (size_t i = 1; i < c->n; i++) {
+        if (memcmp((const float *)c->data + i, c->data, sizeof(float)) != 0)
+            return false;
+    }
+    *ret = *(const float *)c->data;
+    return true;
+}
+
+/* A value of which each row is gathered by dst: that value. */
+static bool by_dst(const struct look *l, rcd_value_id id, rcd_value_id *ret)
+{
+    rcd_value_id by = 0;
+    return rcd__fuse_rows_of(l->w, peel(l, id), l->edges, ret, &by) && by == l->m->dst;
+}
+
+/* Is it the sum (or greatest) of `of` over the edges of each row? */
+static bool over_rows(const struct look *l, rcd_value_id id, rcd_value_id of, rcd_spmm_reduce how,
+                      struct rcd__sum *ret)
+{
+    const struct rcd_node *n = rcd__maker(l->w, id);
+    return n != NULL && rcd__fuse_scatter(l->w, n, ret) && ret->how == how &&
+           ret->dst == l->m->dst && ret->src == RCD_NO_VALUE && ret->w == RCD_NO_VALUE &&
+           peel(l, ret->x) == peel(l, of);
+}
+
+/* Surely not above any of a: the least of all, spread. */
+static bool least_of_all(const struct look *l, rcd_value_id id, rcd_value_id a)
+{
+    for (int hops = 0; hops < 4; hops++) {
+        const struct rcd_node *n = rcd__made_by(l->w, id, "ReduceMin");
+        if (n != NULL)
+            return peel(l, n->in[0]) == peel(l, a) && rcd__fuse_fact(l->w, id)->rank <= 1;
+        n = rcd__made_by(l->w, id, "Add");
+        float zero = 1;
+        if (n != NULL && one_number(l->w, n->in[0], &zero) && zero == 0) {
+            id = n->in[1];
+        } else if (n != NULL && one_number(l->w, n->in[1], &zero) && zero == 0) {
+            id = n->in[0];
+        } else {
+            n = rcd__made_by(l->w, id, "Expand");
+            n = n != NULL ? n : rcd__made_by(l->w, id, "Reshape");
+            if (n == NULL)
+                return false;
+            id = n->in[0];
+        }
+    }
+    return false;
+}
+
+/* What the greatest of a row starts from. */
+static bool floor_of(const struct look *l, const struct rcd__sum *max, rcd_value_id a, float *ret)
+{
+    if (max->start == RCD_NO_VALUE) {
+        *ret = 0;
+        return true;
+    }
+    const struct rcd_node *n = rcd__maker(l->w, max->start);
+    struct rcd__sum least;
+    if (n == NULL)
+        return one_number(l->w, max->start, ret);
+    if (!rcd__fuse_scatter(l->w, n, &least))
+        return one_number(l->w, max->start, ret);
+    if (least.how == RCD_SPMM_SUM || least.dst != l->m->dst || least.src != RCD_NO_VALUE ||
+        least.w != RCD_NO_VALUE || least.start != RCD_NO_VALUE)
+        return false;
+    if (one_number(l->w, least.x, ret)) {
+        const bool number = least.how == RCD_SPMM_MAX ? *ret > 0 : *ret < 0;
+        *ret = number ? *ret : 0;
+        return true;
+    }
+    *ret = least.how == RCD_SPMM_MAX ? 0 : -INFINITY; /* what is not above any a leaves the zero */
+    return least_of_all(l, least.x, a);
+}
+
+/* p = Exp(a - the greatest a of the row): a. */
+static bool shifted(const struct look *l, rcd_value_id p, rcd_value_id *ret_a, float *ret_floor)
+{
+    const struct rcd_node *e = rcd__made_by(l->w, p, "Exp");
+    const struct rcd_node *sub = e != NULL ? rcd__made_by(l->w, peel(l, e->in[0]), "Sub") : NULL;
+    rcd_value_id most = 0;
+    struct rcd__sum max;
+    if (sub == NULL || !by_dst(l, sub->in[1], &most) ||
+        !over_rows(l, most, sub->in[0], RCD_SPMM_MAX, &max))
+        return false;
+    *ret_a = sub->in[0];
+    return floor_of(l, &max, sub->in[0], ret_floor);
+}
+
+bool rcd__fuse_attention(const struct rcd__rewrite *w, const struct rcd_node *scatter,
+                         const struct rcd__sum *m, struct rcd__attention *ret)
+{
+    if (m->how != RCD_SPMM_SUM || m->w == RCD_NO_VALUE || m->src == RCD_NO_VALUE ||
+        m->start != RCD_NO_VALUE)
+        return false;
+    const struct look l = {w, m, rcd__fuse_fact(w, m->w)->dims[0]};
+    const struct rcd_node *div = rcd__made_by(w, peel(&l, m->w), "Div");
+    rcd_value_id all = 0;
+    if (div == NULL || !by_dst(&l, div->in[1], &all))
+        return false;
+    const rcd_value_id p = peel(&l, div->in[0]);
+    struct rcd__sum sum;
+    *ret = (struct rcd__attention){.n_leaves = 0};
+    const struct rcd_node *add = rcd__made_by(w, all, "Add");
+    if (add != NULL && one_number(w, add->in[1], &ret->state.eps))
+        all = add->in[0];
+    else if (add != NULL && one_number(w, add->in[0], &ret->state.eps))
+        all = add->in[1];
+    if (!over_rows(&l, all, p, RCD_SPMM_SUM, &sum) || sum.start != RCD_NO_VALUE)
+        return false;
+    rcd_value_id scores = p;
+    ret->state.raw = !shifted(&l, p, &scores, &ret->state.floor);
+    const struct rcd__edge_ends ends = {l.edges, rcd__fuse_fact(w, scatter->out[0])->dims[0],
+                                        rcd__fuse_fact(w, m->x)->dims[0], m->dst, m->src};
+    return rcd__fuse_program(w, &ends, ret->state.raw ? p : scores, ret);
+}

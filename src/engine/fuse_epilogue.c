@@ -1,0 +1,138 @@
+/* fuse_epilogue.c - what stands right behind a sum over edges and concerns a row by itself: the view of
+ * heads as one row, the bias, ReLU. They are done while the row is still in registers. */
+#include "fuse.h"
+
+#include <string.h>
+
+struct ends {
+    const struct rcd__rewrite *w;
+    uint32_t *readers; /* per value */
+    uint32_t *reader;  /* per value: the last node that reads it */
+};
+
+static void count(const struct ends *e, const struct rcd_node *node, uint32_t at)
+{
+    for (size_t i = 0; i < node->n_in; i++) {
+        if (node->in[i] != RCD_NO_VALUE) {
+            e->readers[node->in[i]]++;
+            e->reader[node->in[i]] = at;
+        }
+    }
+    for (size_t b = 0; b < node->n_bodies; b++) {
+        const struct rcd_body *body = &node->bodies[b];
+        for (size_t i = 0; i < body->n_nodes; i++)
+            count(e, &body->nodes[i], UINT32_MAX);
+        for (size_t i = 0; i < body->n_outputs; i++) {
+            e->readers[body->outputs[i]]++;
+            e->reader[body->outputs[i]] = UINT32_MAX;
+        }
+    }
+}
+
+/* Elements of a row, if they are a known number; else 0. */
+static size_t row_width(const struct rcd__rewrite *w, const struct rcd__fact *f)
+{
+    size_t width = 1;
+    for (int d = 1; d < f->rank; d++) {
+        const rcd__term t = f->dims[d];
+        if (t == RCD__NO_TERM || !w->sym.terms[t].is_number || w->sym.terms[t].number < 1 ||
+            w->sym.terms[t].number > 1 << 20 || width > 1 << 20)
+            return 0;
+        width *= (size_t)w->sym.terms[t].number;
+    }
+    return width;
+}
+
+static bool is_flat_view(const struct ends *e, const struct rcd_node *n, const struct rcd__fact *f)
+{
+    const struct rcd__fact *to = rcd__fuse_fact(e->w, n->out[0]);
+    return strcmp(n->op->name, "Reshape") == 0 && f->rank > 2 && to->rank == 2 &&
+           rcd__term_equal(to->dims[0], f->dims[0]) && row_width(e->w, f) > 0 &&
+           row_width(e->w, to) == row_width(e->w, f);
+}
+
+/* The constant that is added to every row of [rows, width], else RCD_NO_VALUE. */
+static rcd_value_id bias_of(const struct ends *e, const struct rcd_node *n, rcd_value_id sum,
+                            size_t width)
+{
+    if (strcmp(n->op->name, "Add") != 0 || width == 0)
+        return RCD_NO_VALUE;
+    const rcd_value_id b = n->in[0] == sum ? n->in[1] : n->in[0];
+    const struct rcd_tensor *c = e->w->p->values[b].constant;
+    bool row = c != NULL && c->dtype == RCD_F32 && c->n == width &&
+               (c->rank == 1 || (c->rank == 2 && c->dims[0] == 1));
+    return row ? b : RCD_NO_VALUE;
+}
+
+/* Take the only reader of a sum into it. */
+static bool take(const struct ends *e, struct rcd_node *sum, const struct rcd_node *n)
+{
+    struct rcd__row_end *end = sum->state;
+    rcd_value_id *in = (rcd_value_id *)(uintptr_t)sum->in; /* made by fuse_sparse.c */
+    const struct rcd__fact *f = rcd__fuse_fact(e->w, sum->out[0]);
+    const rcd_value_id out = sum->out[0];
+    if (n->op->domain != NULL || n->n_out != 1 || end->relu || f->rank < 2)
+        return false;
+    if (strcmp(n->op->name, "Relu") == 0) {
+        end->relu = true;
+        return true;
+    }
+    if (in[RCD__EDGES_BIAS] != RCD_NO_VALUE)
+        return false;
+    if (is_flat_view(e, n, f)) {
+        end->flat = true;
+        return true;
+    }
+    const rcd_value_id bias = f->rank == 2 ? bias_of(e, n, out, row_width(e->w, f)) : RCD_NO_VALUE;
+    if (bias == RCD_NO_VALUE)
+        return false;
+    in[RCD__EDGES_BIAS] = bias;
+    return true;
+}
+
+static void take_readers(const struct ends *e, struct rcd_body *main)
+{
+    for (size_t i = 0; i < main->n_nodes; i++) {
+        struct rcd_node *sum = &main->nodes[i];
+        if (sum->op == NULL || (sum->op != &rcd__op_spmm && sum->op != &rcd__op_attend) ||
+            sum->in[RCD__EDGES_SHAPE] == RCD_NO_VALUE)
+            continue;
+        for (;;) {
+            const rcd_value_id out = sum->out[0];
+            if (e->readers[out] != 1 || e->reader[out] == UINT32_MAX)
+                break;
+            struct rcd_node *n = &main->nodes[e->reader[out]];
+            if (n->op == NULL || !take(e, sum, n))
+                break;
+            sum->out = n->out;
+            n->op = NULL; /* removed below */
+        }
+    }
+}
+
+bool rcd__fuse_row_ends(struct rcd__rewrite *w)
+{
+    struct rcd_body *main = &w->p->main;
+    struct ends e = {.w = w,
+                     .readers = rcd_calloc(w->p->n_values, sizeof *e.readers),
+                     .reader = rcd_calloc(w->p->n_values, sizeof *e.reader)};
+    const bool room = e.readers != NULL && e.reader != NULL;
+    if (room) {
+        for (size_t i = 0; i < main->n_nodes; i++)
+            count(&e, &main->nodes[i], (uint32_t)i);
+        for (size_t i = 0; i < main->n_outputs; i++) {
+            e.readers[main->outputs[i]]++;
+            e.reader[main->outputs[i]] = UINT32_MAX;
+        }
+        take_readers(&e, main);
+        size_t kept = 0;
+        for (size_t i = 0; i < main->n_nodes; i++) {
+            if (main->nodes[i].op != NULL)
+                main->nodes[kept++] = main->nodes[i];
+        }
+        main->n_nodes = kept;
+    }
+    rcd_free(e.readers);
+    rcd_free(e.reader);
+    return room;
+}

@@ -1,0 +1,175 @@
+/* attend.c - attention over the edges of a graph (GAT and its kin): scores, softmax over the edges of a
+ * row, weighted sum, one block of rows after the other. A block is rows with some hundred edges
+ * together, or one row with more; its scores stay in cache, and only a row's own edges are ever looked
+ * at together, so any subset of rows can be done, by any thread. */
+#include "../team.h"
+#include "sparse.h"
+
+#include <string.h>
+
+enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256 };
+
+struct attend {
+    const struct rcd_kernels *kern;
+    const struct rcd__attend_state *state;
+    const struct rcd__edges *e;
+    struct rcd_spmm sum;
+    struct rcd__edge_inputs in;
+    size_t block_edges; /* the most in a block */
+    size_t per_thread;  /* floats */
+    float *scratch;
+    unsigned taken; /* atomic: bits of places in scratch */
+};
+
+/* Scores of the edges of rows [from, to), as f32[edges][groups]. */
+static void score(const struct attend *a, size_t from, size_t to, float *scores, float *steps)
+{
+    const int32_t *ptr = a->e->ptr;
+    const size_t groups = a->state->program.width;
+    int32_t dst[STRETCH];
+    size_t row = from;
+    for (size_t e = (size_t)ptr[from], n = 0; e < (size_t)ptr[to]; e += n) {
+        n = (size_t)ptr[to] - e < STRETCH ? (size_t)ptr[to] - e : STRETCH;
+        for (size_t t = 0; t < n; t++) {
+            while ((size_t)ptr[row + 1] <= e + t)
+                row++;
+            dst[t] = (int32_t)row;
+        }
+        const float *got =
+            rcd__edge_program_run(a->kern, &a->state->program, &a->in, e, n, dst, steps);
+        memcpy(scores + (e - (size_t)ptr[from]) * groups, got, n * groups * sizeof *got);
+    }
+    for (size_t i = from; i < to; i++) {
+        float *s = scores + (size_t)(ptr[i] - ptr[from]) * groups;
+        const struct rcd_edge_softmax soft = {.n = (size_t)(ptr[i + 1] - ptr[i]),
+                                              .groups = groups,
+                                              .a = s,
+                                              .y = s,
+                                              .floor = a->state->floor,
+                                              .eps = a->state->eps,
+                                              .raw = a->state->raw};
+        a->kern->edge_softmax(&soft);
+    }
+}
+
+static void attend_some(void *ctx, size_t from, size_t to)
+{
+    struct attend *a = ctx;
+    unsigned place = 0;
+    for (unsigned seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED);;) {
+        place = (unsigned)__builtin_ctz(~seen);
+        if (__atomic_compare_exchange_n(&a->taken, &seen, seen | 1u << place, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            break; /* acquire: pairs with the release of who had the place before */
+    }
+    float *scores = a->scratch + place * a->per_thread;
+    float *steps = scores + a->block_edges * a->state->program.width;
+    const int32_t *ptr = a->e->ptr;
+    for (size_t row = from, end = 0; row < to; row = end) {
+        end = row + 1;
+        while (end < to && (size_t)(ptr[end + 1] - ptr[row]) <= BLOCK_EDGES)
+            end++;
+        score(a, row, end, scores, steps);
+        struct rcd_spmm part = a->sum;
+        part.row_begin = row;
+        part.row_end = end;
+        part.w = scores;
+        part.w_first = (size_t)ptr[row];
+        a->kern->spmm(&part);
+    }
+    __atomic_and_fetch(&a->taken, ~(1u << place), __ATOMIC_RELEASE);
+}
+
+/* What the program reads, checked against what it will be read by. */
+static rcd_status take_leaves(struct rcd_call *c, size_t r, int64_t rows, int64_t x_rows,
+                              struct attend *a)
+{
+    const struct rcd__edge_program *p = &a->state->program;
+    for (size_t s = 0; s < (p->n > 0 ? 2 * p->n : 1); s++) {
+        const struct rcd__edge_step *step = &p->steps[s / 2];
+        const struct rcd__edge_arg *arg = p->n == 0 ? &p->only : s % 2 == 0 ? &step->a : &step->b;
+        const bool one_sided = step->op == RCD_EDGE_UNARY || step->op == RCD_EDGE_SUMS;
+        if (arg->from == RCD__FROM_STEP || (p->n > 0 && s % 2 == 1 && one_sided))
+            continue;
+        const struct rcd_tensor *t = rcd__in(c, RCD__ATTEND_LEAVES + arg->i, r);
+        const bool uniform = arg->from == RCD__FROM_UNIFORM;
+        const int64_t n = arg->from == RCD__FROM_SRC   ? x_rows
+                          : arg->from == RCD__FROM_DST ? rows
+                                                       : (int64_t)a->e->n;
+        const size_t want = arg->single                 ? 1
+                            : p->n == 0                 ? p->width
+                            : step->op == RCD_EDGE_SUMS ? step->width * step->inner
+                                                        : step->width;
+        const size_t width = uniform ? t->n : t->rank < 1 ? 0 : rcd__span(t->dims, 1, t->rank);
+        if (width != want || (!uniform && t->dims[0] != n))
+            return rcd__fail(c, r, RCD_EINVAL, "%zu values per edge, want %zu", width, want);
+        a->in.leaves[arg->i] = t->data;
+        a->in.strides[arg->i] = width;
+    }
+    a->in.edge = a->e->edge;
+    a->in.col = a->e->col;
+    return RCD_OK;
+}
+
+static rcd_status run_blocks(struct rcd_call *c, size_t r, struct attend *a)
+{
+    size_t most = BLOCK_EDGES;
+    for (size_t i = 0; i < a->e->rows; i++) {
+        size_t n = (size_t)(a->e->ptr[i + 1] - a->e->ptr[i]);
+        most = n > most ? n : most;
+    }
+    const unsigned threads = rcd__team_size(c->x->team);
+    a->block_edges = most;
+    a->per_thread = most * a->state->program.width +
+                    rcd__edge_program_floats(&a->state->program, STRETCH) + RCD_LANES;
+    a->scratch = rcd__scratch(c, r, threads * a->per_thread * sizeof *a->scratch);
+    if (a->scratch == NULL)
+        return RCD_ENOMEM;
+    rcd__team_run(c->x->team, a->e->rows, PARALLEL_ROWS, attend_some, a);
+    return RCD_OK;
+}
+
+static rcd_status run_attend(struct rcd_call *c, size_t r)
+{
+    const struct rcd__attend_state *state = c->node->state;
+    const struct rcd_tensor *x = rcd__in(c, RCD__EDGES_X, r),
+                            *bias = rcd__in(c, RCD__EDGES_BIAS, r);
+    struct rcd_tensor *out = NULL;
+    rcd_status st = rcd__rows_new(c, r, &state->end, &out);
+    if (st != RCD_OK || out == NULL)
+        return st;
+    const size_t width = rcd__span(out->dims, 1, out->rank), groups = state->program.width;
+    if (x->rank < 1 || rcd__span(x->dims, 1, x->rank) != width || width % groups != 0)
+        return rcd__fail(c, r, RCD_EINVAL, "rows of %zu elements are added to rows of %zu",
+                         x->rank < 1 ? 1 : rcd__span(x->dims, 1, x->rank), width);
+    struct rcd__edges e;
+    st = rcd__take_edges(c, r, out->dims[0], x->dims[0], &e);
+    if (st != RCD_OK)
+        return st;
+    struct attend a = {.kern = c->kern,
+                       .state = state,
+                       .e = &e,
+                       .sum = {.x = x->data,
+                               .x_rows = (size_t)x->dims[0],
+                               .ptr = e.ptr,
+                               .col = e.col,
+                               .n_edges = e.n,
+                               .groups = groups,
+                               .chan = width / groups,
+                               .y = out->data,
+                               .bias = bias != NULL ? bias->data : NULL,
+                               .relu = state->end.relu}};
+    st = take_leaves(c, r, out->dims[0], x->dims[0], &a);
+    if (st != RCD_OK)
+        return st;
+    rcd__rows_rest(c, r, &state->end, e.rows, out);
+    return width > 0 ? run_blocks(c, r, &a) : RCD_OK;
+}
+
+static rcd_status check_none(struct rcd_check *k)
+{
+    return rcd__refuse(k, "made by fusion only");
+}
+
+const struct rcd_op rcd__op_attend = {
+    .name = "Attend", .domain = "recurd.fused", .check = check_none, .run = run_attend};
