@@ -31,17 +31,18 @@ static bool one_number(const struct rcd__rewrite *w, rcd_value_id id, float *ret
     if (n != NULL)
         id = n->in[0];
     n = rcd__made_by(w, id, "ConstantOfShape");
-    const struct rcd_attr *v = n != NULL ? rcd_onnx_attr(n->src, "value") : NULL;
+    const struct rcd_attr *a = n != NULL ? rcd_onnx_attr(n->src, "value") : NULL;
     const struct rcd_tensor *c = n == NULL ? w->p->values[id].constant
-                                 : v != NULL && v->type == RCD_ATTR_TENSOR ? v->t
+                                 : a != NULL && a->type == RCD_ATTR_TENSOR ? a->t
                                                                            : NULL;
     if (c == NULL || c->dtype != RCD_F32 || c->n < 1)
         return false;
+    const float *v = c->data;
     for (size_t i = 1; i < c->n; i++) {
-        if (memcmp((const float *)c->data + i, c->data, sizeof(float)) != 0)
+        if (v[i] != v[0])
             return false;
     }
-    *ret = *(const float *)c->data;
+    *ret = v[0];
     return true;
 }
 

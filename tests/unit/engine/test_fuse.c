@@ -4,6 +4,8 @@
 #include "recurd/engine_report.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 TestSuite(engine_fuse, .timeout = 60);
@@ -184,5 +186,57 @@ Test(engine_fuse, failing_allocations)
                   (int)st);
         rcd_plan_unref(p);
         rcd_onnx_free(m);
+    }
+}
+
+/* ---- attention --------------------------------------------------------------------------------- */
+
+/* A network of tests/golden. */
+static rcd_plan *golden(const char *name)
+{
+    char path[512];
+    const char *root = getenv("TEST_SOURCE_ROOT");
+    snprintf(path, sizeof path, "%s/tests/golden/nets/%s/model.onnx", root != NULL ? root : ".",
+             name);
+    FILE *f = fopen(path, "rb");
+    cr_assert(f != NULL, "%s", path);
+    static char bytes[1 << 18];
+    const size_t n = fread(bytes, 1, sizeof bytes, f);
+    cr_assert(fclose(f) == 0 && n > 0 && n < sizeof bytes);
+    const struct rcd_onnx_source src = {
+        .bytes = bytes, .len = n, .dir_fd = -1, .max_bytes = 1 << 20};
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+    rcd_onnx_model *m = NULL;
+    rcd_plan *p = NULL;
+    struct rcd_error err = {.text = ""};
+    cr_assert(rcd_onnx_load(&src, &m, &err) == RCD_OK &&
+                  rcd_plan_new(&m, &opts, &p, &err) == RCD_OK,
+              "%s: %s", name, err.text);
+    return p;
+}
+
+/* Two layers each, both exporters; the answers are checked by the golden networks' own test. */
+Test(engine_fuse, attention_is_one_pass)
+{
+    static const char *const nets[] = {"graph_gat_ts16", "graph_gat_ts18", "graph_gatv2_ts16",
+                                       "graph_gatv2_ts18", "graph_gatv2_dyn18"};
+    for (size_t i = 0; i < RCD_COUNT(nets); i++) {
+        rcd_plan *p = golden(nets[i]);
+        cr_assert(lines_with(p, "* Attend(") == 2 && lines_with(p, "* Csr(") == 1, "%s", nets[i]);
+        cr_assert(lines_with(p, "Exp(") == 0 && lines_with(p, "LeakyRelu(") == 0 &&
+                      lines_with(p, "* Spmm(") == 0,
+                  "%s", nets[i]);
+        rcd_plan_unref(p);
+    }
+}
+
+/* Bias and ReLU are done where the sum is: of two layers one Relu stands in between. */
+Test(engine_fuse, what_ends_a_row_is_part_of_the_sum)
+{
+    static const char *const nets[] = {"graph_gcn_ts18", "graph_gcn_dyn18", "graph_gcn_plain_ts18"};
+    for (size_t i = 0; i < RCD_COUNT(nets); i++) {
+        rcd_plan *p = golden(nets[i]);
+        cr_assert(lines_with(p, "Relu(") == 0 && lines_with(p, "\nAdd(") == 0, "%s", nets[i]);
+        rcd_plan_unref(p);
     }
 }

@@ -1,0 +1,177 @@
+/* test_sparse.c - sums over edges and the softmax over the edges of a row: every CPU level, every split of
+ * the rows and a list of them give the same bits, and what a plain loop gives. */
+#include "recurd/kernels.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(sparse, .timeout = 60);
+
+enum { ROWS = 23, EDGES = 140, MAX_WIDTH = 300 };
+
+static float noise(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(int32_t)*seed / 2147483648.0f;
+}
+
+struct graph {
+    int32_t ptr[ROWS + 1], col[EDGES], edge[EDGES];
+    float x[ROWS * MAX_WIDTH], w[EDGES * 8], sorted[EDGES * 8], bias[MAX_WIDTH];
+};
+
+/* Row 3 has no edges, row 5 has many. */
+static struct graph *graph_new(uint32_t seed, size_t groups)
+{
+    struct graph *g = calloc(1, sizeof *g);
+    for (size_t e = 0; e < EDGES; e++) {
+        seed = seed * 1664525u + 1013904223u;
+        size_t row = e < 50 ? 5 : (seed >> 8) % ROWS;
+        g->ptr[(row == 3 ? 4 : row) + 1]++;
+        g->col[e] = (int32_t)((seed >> 16) % ROWS);
+        g->edge[e] = (int32_t)((e * 37) % EDGES);
+    }
+    for (size_t i = 0; i < ROWS; i++)
+        g->ptr[i + 1] += g->ptr[i];
+    for (size_t i = 0; i < RCD_COUNT(g->x); i++)
+        g->x[i] = noise(&seed);
+    for (size_t i = 0; i < RCD_COUNT(g->w); i++)
+        g->w[i] = noise(&seed);
+    for (size_t i = 0; i < MAX_WIDTH; i++)
+        g->bias[i] = noise(&seed);
+    for (size_t e = 0; e < EDGES; e++)
+        memcpy(g->sorted + e * groups, g->w + (size_t)g->edge[e] * groups, groups * sizeof(float));
+    return g;
+}
+
+static void plain(const struct graph *g, size_t groups, size_t chan, float *y)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        for (size_t j = 0; j < groups * chan; j++) {
+            float sum = 0;
+            for (int32_t e = g->ptr[i]; e < g->ptr[i + 1]; e++)
+                sum = fmaf(g->w[(size_t)g->edge[e] * groups + j / chan],
+                           g->x[(size_t)g->col[e] * groups * chan + j], sum);
+            sum += g->bias[j];
+            y[i * groups * chan + j] = sum < 0 ? 0 : sum;
+        }
+    }
+}
+
+static void check(size_t groups, size_t chan, uint32_t seed)
+{
+    struct graph *g = graph_new(seed, groups);
+    const size_t n = ROWS * groups * chan;
+    float *want = calloc(n, sizeof *want), *y = calloc(n + 1, sizeof *y);
+    plain(g, groups, chan, want);
+    struct rcd_spmm s = {.row_end = ROWS,
+                         .ptr = g->ptr,
+                         .col = g->col,
+                         .edge = g->edge,
+                         .n_edges = EDGES,
+                         .w = g->w,
+                         .groups = groups,
+                         .chan = chan,
+                         .x = g->x,
+                         .x_rows = ROWS,
+                         .y = y,
+                         .bias = g->bias,
+                         .relu = true};
+    static const int32_t some[] = {7, 5, 3, 22};
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        if (k == NULL)
+            continue;
+        y[n] = 12345.0f;
+        k->spmm(&s);
+        cr_assert(memcmp(y, want, n * sizeof *y) == 0 && y[n] == 12345.0f, "%s %zu x %zu", k->name,
+                  groups, chan);
+        memset(y, 0, n * sizeof *y);
+        struct rcd_spmm part =
+            s; /* factors in edge order, a block of rows whose factors start late */
+        part.row_begin = 5, part.row_end = 9;
+        part.edge = NULL, part.w_first = (size_t)g->ptr[5];
+        part.w = g->sorted + part.w_first * groups;
+        k->spmm(&part);
+        const size_t row = groups * chan;
+        cr_assert(memcmp(y + 5 * row, want + 5 * row, 4 * row * sizeof *y) == 0, "%s", k->name);
+        cr_assert(y[4 * row] == 0 && y[9 * row] == 0, "rows that were not asked for");
+        memset(y, 0, n * sizeof *y);
+        part = s;
+        part.rows = some, part.row_end = RCD_COUNT(some);
+        k->spmm(&part);
+        for (size_t i = 0; i < RCD_COUNT(some); i++)
+            cr_assert(memcmp(y + (size_t)some[i] * row, want + (size_t)some[i] * row,
+                             row * sizeof *y) == 0,
+                      "%s row %d of a list", k->name, some[i]);
+        cr_assert(y[6 * row] == 0);
+    }
+    free(want);
+    free(y);
+    free(g);
+}
+
+Test(sparse, sums_are_the_same_chain_everywhere)
+{
+    static const size_t chans[] = {1, 3, 7, 8, 16, 17, 31, 32, 37};
+    for (size_t i = 0; i < RCD_COUNT(chans); i++) {
+        for (size_t groups = 1; groups <= 8; groups++)
+            check(groups, chans[i], (uint32_t)(i * 100 + groups));
+    }
+    check(1, 256, 5);
+    check(1, 300, 6);
+    check(2, 150, 7);
+}
+
+static void check_softmax(size_t n, size_t groups, bool raw, uint32_t seed)
+{
+    float *a = calloc(n * groups, sizeof *a), *y = calloc(n * groups + 1, sizeof *y);
+    float *first = calloc(n * groups, sizeof *first);
+    for (size_t i = 0; i < n * groups; i++)
+        a[i] = raw ? fabsf(noise(&seed)) : 9 * noise(&seed);
+    bool have = false;
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        if (k == NULL)
+            continue;
+        const struct rcd_edge_softmax s = {.n = n,
+                                           .groups = groups,
+                                           .a = a,
+                                           .y = y,
+                                           .floor = -INFINITY,
+                                           .eps = 1e-16f,
+                                           .raw = raw};
+        y[n * groups] = 12345.0f;
+        k->edge_softmax(&s);
+        cr_assert(y[n * groups] == 12345.0f);
+        for (size_t g = 0; g < groups; g++) {
+            double most = -INFINITY, sum = 0;
+            for (size_t t = 0; t < n; t++)
+                most = fmax(most, (double)a[t * groups + g]);
+            for (size_t t = 0; t < n; t++)
+                sum += raw ? (double)a[t * groups + g] : exp((double)a[t * groups + g] - most);
+            for (size_t t = 0; t < n; t++) {
+                double e = raw ? (double)a[t * groups + g] : exp((double)a[t * groups + g] - most);
+                cr_assert(fabs((double)y[t * groups + g] - e / sum) < 1e-6, "%s", k->name);
+            }
+        }
+        if (!have)
+            memcpy(first, y, n * groups * sizeof *y);
+        have = true;
+        cr_assert(memcmp(first, y, n * groups * sizeof *y) == 0, "%s", k->name);
+    }
+    free(a);
+    free(y);
+    free(first);
+}
+
+Test(sparse, softmax_of_a_row)
+{
+    for (size_t groups = 1; groups < 40; groups += 3) {
+        check_softmax(1, groups, false, 1);
+        check_softmax(77, groups, false, (uint32_t)groups);
+        check_softmax(9, groups, true, (uint32_t)groups);
+    }
+}
