@@ -95,6 +95,7 @@ enum rcd__how {
     RCD__DO_MERGE,  /* ScatterND of chosen rows */
     RCD__DO_INDEX,  /* Csr, CsrCols: an index is kept instead */
     RCD__DO_SPMM,
+    RCD__DO_ATTEND,
 };
 
 struct rcd__inode {
@@ -244,6 +245,9 @@ void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i);
 
 /* ---- incremental_sparse.c, incremental_lists.c, incremental_nodes.c ---- */
 bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node);
+bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node);
+bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,
+                         const struct rcd_node *node);
 bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const struct rcd_node *node);
 bool rcd__turn_node(struct rcd__turn *t, const struct rcd_node *node, struct rcd__inode *is);
 bool rcd__turn_pick(struct rcd__turn *t, const struct rcd_node *node);

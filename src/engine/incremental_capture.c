@@ -324,7 +324,8 @@ void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i)
         return;
     }
     if (k.node->op == &rcd__op_attend) {
-        l->why = "attention, which is not updated row by row";
+        k.is->how = RCD__DO_ATTEND;
+        (void)rcd__capture_attend(l, run, k.node);
         return;
     }
     if (rcd__named(k.node, "Sizes") || rcd__named(k.node, "Shape")) {

@@ -327,6 +327,8 @@ bool rcd__turn_node(struct rcd__turn *t, const struct rcd_node *node, struct rcd
         return true;
     case RCD__DO_SPMM:
         return rcd__turn_spmm(t, node);
+    case RCD__DO_ATTEND:
+        return rcd__turn_attend(t, node);
     }
     return false;
 }

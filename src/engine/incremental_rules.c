@@ -324,7 +324,7 @@ bool rcd__reads_once(const struct rcd_plan *p, const struct rcd_node *node, size
                      const bool *is_fill)
 {
     rule *r = rule_of(node);
-    if (node->op == &rcd__op_spmm)
+    if (node->op == &rcd__op_spmm || node->op == &rcd__op_attend)
         return j == RCD__EDGES_DST || j == RCD__EDGES_SRC;
     if (r == NULL) {
         const bool index = rcd__named(node, "GatherND") || rcd__named(node, "ScatterND");

@@ -1,4 +1,4 @@
-/* incremental_sparse.c - Spmm for the rows that can have changed: whose edges came or went, whose factors
+/* incremental_sparse.c - Spmm and Attend for the rows that can have changed: whose edges came or went, whose factors
  * or neighbours changed. Their edges are packed together, in their order, for the same kernel. */
 #include "incremental.h"
 #include "ops/sparse.h"
@@ -34,7 +34,8 @@ static const struct rcd_tensor *tensor_in(const struct rcd_run *run, const struc
 static struct rcd__dom *result_dom(struct rcd__live *l, const struct rcd_node *node, size_t n)
 {
     const struct rcd__ival *x = value_in(l, node, RCD__EDGES_X);
-    const struct rcd__ival *start = value_in(l, node, RCD__SPMM_START);
+    const bool sum = node->op == &rcd__op_spmm;
+    const struct rcd__ival *start = sum ? value_in(l, node, RCD__SPMM_START) : NULL;
     if (x != NULL && x->kind == RCD__ROWS && x->dom->n == n &&
         in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE)
         return x->dom;
@@ -79,7 +80,9 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
     out = rcd__slot(run, run->plan->values[node->out[0]].slot, 0);
     struct rcd__dom *to = result_dom(l, node, (size_t)out->dims[0]);
     const struct rcd__ival *x = value_in(l, node, RCD__EDGES_X);
-    const struct rcd__ival *w = value_in(l, node, RCD__SPMM_W);
+    const bool sum = node->op == &rcd__op_spmm; /* Attend has no factors and no start of its own */
+    const rcd_value_id w_id = sum ? in_id(node, RCD__SPMM_W) : RCD_NO_VALUE;
+    const struct rcd__ival *w = sum ? value_in(l, node, RCD__SPMM_W) : NULL;
     const bool has_src = in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE;
     const struct rcd__ival *shape = value_in(l, node, RCD__EDGES_SHAPE);
     if (shape != NULL && shape->kind != RCD__WHOLE)
@@ -87,7 +90,7 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
     if (to == NULL || l->why != NULL || !need_index(l, run, node, RCD__EDGES_DST, to))
         return false;
     struct rcd__inv *dst = value_in(l, node, RCD__EDGES_DST)->inv;
-    if (x == NULL && in_id(node, RCD__SPMM_W) == RCD_NO_VALUE) {
+    if (x == NULL && w_id == RCD_NO_VALUE) {
         l->why = "a sparse product of a constant";
         return false;
     }
@@ -105,8 +108,8 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
         if (dst->cols == NULL)
             rcd__inv_mirror(dst, src);
     }
-    const bool wc = in_id(node, RCD__SPMM_W) != RCD_NO_VALUE && w == NULL;
-    const struct rcd__ival *start = value_in(l, node, RCD__SPMM_START);
+    const bool wc = w_id != RCD_NO_VALUE && w == NULL;
+    const struct rcd__ival *start = sum ? value_in(l, node, RCD__SPMM_START) : NULL;
     if (wc || !readable(l, x, has_src ? x->dom : dst->dom) || !readable(l, w, dst->dom) ||
         !readable(l, start, to)) {
         l->why = l->why != NULL ? l->why : "constant factors of edges";
@@ -358,4 +361,167 @@ bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
     product_rows(t, rows->n);
     t->effort.edges += n;
     return multiply(t, node, &e, rows, n);
+}
+
+/* ---- attention -------------------------------------------------------------------------------------- */
+
+/* What each leaf of the program is read by: f(from, i) for all of them. */
+typedef bool leaf_fn(void *ctx, rcd__edge_from from, size_t i);
+
+static bool each_leaf(const struct rcd__edge_program *p, leaf_fn *f, void *ctx)
+{
+    if (p->n == 0)
+        return f(ctx, p->only.from, p->only.i);
+    for (size_t s = 0; s < p->n; s++) {
+        const struct rcd__edge_step *step = &p->steps[s];
+        const bool two = step->op != RCD_EDGE_UNARY && step->op != RCD_EDGE_SUMS;
+        if ((step->a.from != RCD__FROM_STEP && !f(ctx, step->a.from, step->a.i)) ||
+            (two && step->b.from != RCD__FROM_STEP && !f(ctx, step->b.from, step->b.i)))
+            return false;
+    }
+    return true;
+}
+
+struct attend_capture {
+    struct rcd__live *l;
+    const struct rcd_node *node;
+    const struct rcd__dom *to, *from, *edges;
+};
+
+static bool leaf_kept(void *ctx, rcd__edge_from from, size_t i)
+{
+    const struct attend_capture *c = ctx;
+    const struct rcd__ival *v = value_in(c->l, c->node, RCD__ATTEND_LEAVES + i);
+    const struct rcd__dom *dom = from == RCD__FROM_SRC   ? c->from
+                                 : from == RCD__FROM_DST ? c->to
+                                                         : c->edges;
+    if (from == RCD__FROM_UNIFORM ? v == NULL
+                                  : v != NULL && v->kind == RCD__ROWS && readable(c->l, v, dom))
+        return true;
+    c->l->why = "scores of attention that are not rows";
+    return false;
+}
+
+bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,
+                         const struct rcd_node *node)
+{
+    if (!rcd__capture_spmm(l, run, node))
+        return false;
+    const struct rcd__attend_state *state = node->state;
+    struct attend_capture c = {.l = l,
+                               .node = node,
+                               .to = rcd__ival(l, node->out[0])->dom,
+                               .from = value_in(l, node, RCD__EDGES_X)->dom,
+                               .edges = value_in(l, node, RCD__EDGES_DST)->inv->dom};
+    return each_leaf(&state->program, leaf_kept, &c);
+}
+
+struct attend_turn {
+    struct rcd__turn *t;
+    const struct rcd_node *node;
+    const struct ends *e;
+    const struct rcd__rows *rows;
+    struct rcd__edge_inputs in;
+};
+
+static bool leaf_dirty(void *ctx, rcd__edge_from from, size_t i)
+{
+    struct attend_turn *a = ctx;
+    if (from == RCD__FROM_UNIFORM)
+        return true;
+    const struct rcd__ival *v = value_in(a->t->live, a->node, RCD__ATTEND_LEAVES + i);
+    const struct rcd__dom *dom = a->e->out->dom;
+    struct rcd__list rows = {.n = 0};
+    if (v->changed || (v->dirty != NULL && v->dirty->all)) {
+        a->rows = rcd__rows_all(a->t, dom);
+        return a->t->why == NULL;
+    }
+    const struct rcd__rows *more = v->dirty;
+    if (from != RCD__FROM_DST) {
+        if (from == RCD__FROM_SRC ? !reached(a->t, &rows, a->e, v->dirty)
+                                  : !spread(a->t, &rows, a->e, v->dirty))
+            return false;
+        more = rcd__rows_of(a->t, dom, rows.at, rows.n);
+    }
+    a->rows = rcd__rows_join(a->t, dom, a->rows, more);
+    return a->t->why == NULL;
+}
+
+static bool leaf_data(void *ctx, rcd__edge_from from, size_t i)
+{
+    struct attend_turn *a = ctx;
+    const rcd_value_id id = a->node->in[RCD__ATTEND_LEAVES + i];
+    if (from == RCD__FROM_UNIFORM) {
+        a->in.leaves[i] = a->t->live->plan->values[id].constant->data;
+        return true;
+    }
+    const struct rcd__ival *v = rcd__ival(a->t->live, id);
+    a->in.leaves[i] = (const float *)(const void *)v->store->data;
+    a->in.strides[i] = v->inner / sizeof(float);
+    return true;
+}
+
+static bool attend(struct attend_turn *a, size_t n_edges)
+{
+    struct rcd__turn *t = a->t;
+    const struct rcd__attend_state *state = a->node->state;
+    struct rcd__ival *out = rcd__ival(t->live, a->node->out[0]);
+    const size_t width = out->inner / sizeof(float);
+    const rcd_value_id bias = a->node->in[RCD__EDGES_BIAS];
+    struct rcd_tensor fresh;
+    struct rcd_spmm packed = {.groups = 1};
+    if (!rcd__packed(t, out, a->rows->n, &fresh) || !pack_edges(t, a->e, a->rows, n_edges, &packed))
+        return false;
+    const struct rcd__edges edges = {.ptr = packed.ptr,
+                                     .edge = packed.edge,
+                                     .col = packed.col,
+                                     .rows = a->rows->n,
+                                     .n = n_edges};
+    (void)each_leaf(&state->program, leaf_data, a);
+    const struct rcd__attend_work w = {
+        .kern = t->run.plan->kernels,
+        .state = state,
+        .e = &edges,
+        .ids = a->rows->at,
+        .in = a->in,
+        .sum = {.x = numbers(t, a->e->x, width),
+                .x_rows = a->e->x->dom->cap,
+                .groups = state->program.width,
+                .chan = width / state->program.width,
+                .y = fresh.data,
+                .relu = state->end.relu,
+                .bias = bias != RCD_NO_VALUE ? t->live->plan->values[bias].constant->data : NULL}};
+    float *scratch =
+        rcd_arena_alloc_aligned(&t->arena, rcd__attend_floats(&w, t->x->team) * sizeof *scratch);
+    if (scratch == NULL)
+        return rcd__turn_give_up(t, "no memory");
+    rcd__attend_rows(&w, t->x->team, scratch);
+    return rcd__give(t, out, a->rows, &fresh);
+}
+
+bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node)
+{
+    const struct rcd__live *l = t->live;
+    const struct rcd__attend_state *state = node->state;
+    const struct ends e = {.dst = value_in(l, node, RCD__EDGES_DST)->inv,
+                           .src = value_in(l, node, RCD__EDGES_SRC)->inv,
+                           .x = value_in(l, node, RCD__EDGES_X),
+                           .shape = value_in(l, node, RCD__EDGES_SHAPE),
+                           .out = rcd__ival(l, node->out[0])};
+    if (!result_fits(t, &e, node))
+        return false;
+    struct attend_turn a = {.t = t, .node = node, .e = &e, .rows = dirty_rows(t, &e)};
+    if (t->why != NULL || !each_leaf(&state->program, leaf_dirty, &a))
+        return false;
+    if (a.rows == NULL) {
+        product_rows(t, 0);
+        return true;
+    }
+    size_t n = 0;
+    a.rows = or_all(t, &e, a.rows, &n);
+    if (a.rows == NULL)
+        return false;
+    product_rows(t, a.rows->n);
+    t->effort.edges += n;
+    return attend(&a, n);
 }

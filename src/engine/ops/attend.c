@@ -13,10 +13,12 @@ struct attend {
     const struct rcd_kernels *kern;
     const struct rcd__attend_state *state;
     const struct rcd__edges *e;
+    const int32_t *ids; /* of the rows; NULL: row i is i */
     struct rcd_spmm sum;
     struct rcd__edge_inputs in;
     size_t block_edges; /* the most in a block */
     size_t per_thread;  /* floats */
+    size_t n_floats;    /* of scratch */
     float *scratch;
     unsigned taken; /* atomic: bits of places in scratch */
 };
@@ -33,7 +35,7 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
         for (size_t t = 0; t < n; t++) {
             while ((size_t)ptr[row + 1] <= e + t)
                 row++;
-            dst[t] = (int32_t)row;
+            dst[t] = a->ids != NULL ? a->ids[row] : (int32_t)row;
         }
         const float *got =
             rcd__edge_program_run(a->kern, &a->state->program, &a->in, e, n, dst, steps);
@@ -82,7 +84,7 @@ static void attend_some(void *ctx, size_t from, size_t to)
 
 /* What the program reads, checked against what it will be read by. */
 static rcd_status take_leaves(struct rcd_call *c, size_t r, int64_t rows, int64_t x_rows,
-                              struct attend *a)
+                              struct rcd__attend_work *a)
 {
     const struct rcd__edge_program *p = &a->state->program;
     for (size_t s = 0; s < (p->n > 0 ? 2 * p->n : 1); s++) {
@@ -106,27 +108,43 @@ static rcd_status take_leaves(struct rcd_call *c, size_t r, int64_t rows, int64_
         a->in.leaves[arg->i] = t->data;
         a->in.strides[arg->i] = width;
     }
-    a->in.edge = a->e->edge;
-    a->in.col = a->e->col;
     return RCD_OK;
 }
 
-static rcd_status run_blocks(struct rcd_call *c, size_t r, struct attend *a)
+static void plan_blocks(struct attend *a, const struct rcd__team *team)
 {
-    size_t most = BLOCK_EDGES;
+    a->block_edges = BLOCK_EDGES;
     for (size_t i = 0; i < a->e->rows; i++) {
         size_t n = (size_t)(a->e->ptr[i + 1] - a->e->ptr[i]);
-        most = n > most ? n : most;
+        a->block_edges = n > a->block_edges ? n : a->block_edges;
     }
-    const unsigned threads = rcd__team_size(c->x->team);
-    a->block_edges = most;
-    a->per_thread = most * a->state->program.width +
+    a->per_thread = a->block_edges * a->state->program.width +
                     rcd__edge_program_floats(&a->state->program, STRETCH) + RCD_LANES;
-    a->scratch = rcd__scratch(c, r, threads * a->per_thread * sizeof *a->scratch);
-    if (a->scratch == NULL)
-        return RCD_ENOMEM;
-    rcd__team_run(c->x->team, a->e->rows, PARALLEL_ROWS, attend_some, a);
-    return RCD_OK;
+    a->n_floats = rcd__team_size(team) * a->per_thread;
+}
+
+size_t rcd__attend_floats(const struct rcd__attend_work *w, const struct rcd__team *team)
+{
+    struct attend a = {.state = w->state, .e = w->e};
+    plan_blocks(&a, team);
+    return a.n_floats;
+}
+
+void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch)
+{
+    struct attend a = {.kern = w->kern,
+                       .state = w->state,
+                       .e = w->e,
+                       .ids = w->ids,
+                       .sum = w->sum,
+                       .in = w->in,
+                       .scratch = scratch};
+    a.sum.ptr = a.e->ptr;
+    a.sum.col = a.in.col = a.e->col;
+    a.in.edge = a.e->edge;
+    a.sum.n_edges = a.e->n;
+    plan_blocks(&a, team);
+    rcd__team_run(team, a.e->rows, PARALLEL_ROWS, attend_some, &a);
 }
 
 static rcd_status run_attend(struct rcd_call *c, size_t r)
@@ -146,24 +164,26 @@ static rcd_status run_attend(struct rcd_call *c, size_t r)
     st = rcd__take_edges(c, r, out->dims[0], x->dims[0], &e);
     if (st != RCD_OK)
         return st;
-    struct attend a = {.kern = c->kern,
-                       .state = state,
-                       .e = &e,
-                       .sum = {.x = x->data,
-                               .x_rows = (size_t)x->dims[0],
-                               .ptr = e.ptr,
-                               .col = e.col,
-                               .n_edges = e.n,
-                               .groups = groups,
-                               .chan = width / groups,
-                               .y = out->data,
-                               .bias = bias != NULL ? bias->data : NULL,
-                               .relu = state->end.relu}};
+    struct rcd__attend_work a = {.kern = c->kern,
+                                 .state = state,
+                                 .e = &e,
+                                 .sum = {.x = x->data,
+                                         .x_rows = (size_t)x->dims[0],
+                                         .groups = groups,
+                                         .chan = width / groups,
+                                         .y = out->data,
+                                         .bias = bias != NULL ? bias->data : NULL,
+                                         .relu = state->end.relu}};
     st = take_leaves(c, r, out->dims[0], x->dims[0], &a);
     if (st != RCD_OK)
         return st;
     rcd__rows_rest(c, r, &state->end, e.rows, out);
-    return width > 0 ? run_blocks(c, r, &a) : RCD_OK;
+    float *scratch = rcd__scratch(c, r, rcd__attend_floats(&a, c->x->team) * sizeof *scratch);
+    if (scratch == NULL)
+        return RCD_ENOMEM;
+    if (width > 0)
+        rcd__attend_rows(&a, c->x->team, scratch);
+    return RCD_OK;
 }
 
 static rcd_status check_none(struct rcd_check *k)

@@ -126,3 +126,17 @@ struct rcd__edge_inputs {
 const float *rcd__edge_program_run(const struct rcd_kernels *k, const struct rcd__edge_program *p,
                                    const struct rcd__edge_inputs *in, size_t from, size_t n,
                                    const int32_t *dst, float *scratch);
+
+/** Attend over some rows. */
+struct rcd__attend_work {
+    const struct rcd_kernels *kern;
+    const struct rcd__attend_state *state;
+    const struct rcd__edges *e;
+    const int32_t *ids; /* i32[e->rows]: what the rows are called in the program; NULL: 0, 1, ... */
+    struct rcd_spmm sum;        /* x, x_rows, groups, chan, y, bias, relu */
+    struct rcd__edge_inputs in; /* leaves, strides */
+};
+struct rcd__team;
+/** Floats of scratch. */
+size_t rcd__attend_floats(const struct rcd__attend_work *w, const struct rcd__team *team);
+void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch);
