@@ -119,6 +119,11 @@ RCD_MUST_CHECK rcd_status rcd_graphs_room(const rcd_graphs *t, const rcd_graph *
  * file is left. Nothing to do without a directory. Threading: any thread, one call per name. */
 RCD_MUST_CHECK rcd_status rcd_graphs_write(const rcd_graphs *t, const rcd_graph *g,
                                            struct rcd_error *err);
+/** Make version g durable by the change that made it from the version before: appended and synced; or
+ * all of it, when the changes have grown large. Errors and threading as rcd_graphs_write. */
+RCD_MUST_CHECK rcd_status rcd_graphs_append(const rcd_graphs *t, const rcd_graph *g,
+                                            const struct rcd_graph_parts *parts,
+                                            struct rcd_error *err);
 /** The newest version of its name from now on; takes a reference. RCD_ENOMEM. */
 RCD_MUST_CHECK rcd_status rcd_graphs_set(rcd_graphs *t, rcd_graph *g, struct rcd_error *err);
 /** Forget a graph and its file. False: there is none. */

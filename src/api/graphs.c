@@ -21,6 +21,7 @@ struct rcd__graph_change {
     const char *name;
     uint64_t expected; /* version that the client thinks is the newest; 0: does not say */
     rcd_graph *old, *g;
+    struct rcd_graph_parts parts; /* in the arena */
     struct rcd_arena arena;
     struct rcd_error err;
 };
@@ -221,15 +222,16 @@ static rcd_status make(struct rcd__graph_change *c, struct rcd_error *err)
                                            .max_inputs = 4 * RCD_GRAPH_TENSORS_MAX,
                                            .max_string_bytes = c->api->opts.max_body_bytes};
     struct rcd_wire_request w;
-    struct rcd_graph_parts parts = {.name = c->name,
-                                    .version = c->base + 1,
-                                    .nodes = -1,
-                                    .max_bytes = c->api->opts.max_graph_bytes};
+    struct rcd_graph_parts *parts = &c->parts;
+    *parts = (struct rcd_graph_parts){.name = c->name,
+                                      .version = c->base + 1,
+                                      .nodes = -1,
+                                      .max_bytes = c->api->opts.max_graph_bytes};
     rcd_status st = rcd_wire_decode(&c->arena, body, len, c->json_len, &limits, &w, err);
     if (st == RCD_OK && (w.raw || w.n_outputs > 0))
         st = rcd_fail(err, RCD_EINVAL, "a graph is an object with \"inputs\" and \"parameters\"");
     if (st == RCD_OK)
-        st = read_params(&w, &parts, c->patch, err);
+        st = read_params(&w, parts, c->patch, err);
     struct rcd_graph_tensor *tensors = NULL;
     if (st == RCD_OK) {
         tensors = rcd_arena_calloc(&c->arena, w.n_inputs + 1, sizeof *tensors);
@@ -240,19 +242,23 @@ static rcd_status make(struct rcd__graph_change *c, struct rcd_error *err)
         tensors[i] = (struct rcd_graph_tensor){w.inputs[i].name, w.inputs[i].tensor};
     if (st != RCD_OK)
         return st;
-    parts.n = w.n_inputs;
-    parts.tensors = tensors;
+    parts->n = w.n_inputs;
+    parts->tensors = tensors;
     if (c->patch)
-        return rcd_graph_patch(c->old, &parts, &c->g, err);
-    return rcd_graph_new(&parts, &c->g, err);
+        return rcd_graph_patch(c->old, parts, &c->g, err);
+    return rcd_graph_new(parts, &c->g, err);
 }
 
 /* On a helper thread: first make the version, then, when the loop has found room for it, write it. */
 static void run(uv_work_t *work)
 {
     struct rcd__graph_change *c = work->data;
-    c->err.code =
-        c->g == NULL ? make(c, &c->err) : rcd_graphs_write(c->api->opts.graphs, c->g, &c->err);
+    if (c->g == NULL)
+        c->err.code = make(c, &c->err);
+    else if (c->patch)
+        c->err.code = rcd_graphs_append(c->api->opts.graphs, c->g, &c->parts, &c->err);
+    else
+        c->err.code = rcd_graphs_write(c->api->opts.graphs, c->g, &c->err);
 }
 
 static void start_next(rcd_api *api);

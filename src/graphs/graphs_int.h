@@ -73,3 +73,24 @@ size_t rcd__text_bytes(const struct rcd_tensor *t); /* of a BYTES tensor; else 0
 /** Element copy within BYTES tensors moves the texts to `text` (advanced); else plain bytes. */
 void rcd__copy_rows(struct rcd_tensor *to, size_t at, const struct rcd_tensor *from, size_t from_at,
                     size_t n, size_t row, char **text);
+
+/* ---- file.c ---- */
+/** A change that made version g, as bytes with a checksum; and what it makes of the version before (a later
+ * one stays). RCD_EINVAL: damaged, or it does not follow. */
+rcd_status rcd__change_save(const rcd_graph *g, const struct rcd_graph_parts *parts,
+                            struct rcd_buf *out);
+RCD_MUST_CHECK rcd_status rcd__change_load(const void *bytes, size_t len, rcd_graph *old,
+                                           rcd_graph **ret, struct rcd_error *err);
+/** Bytes of the change that begins here, as its head says; SIZE_MAX: the head is not whole. */
+size_t rcd__change_bytes(const void *bytes, size_t len);
+
+/* ---- files.c ---- */
+struct rcd_graphs {
+    struct rcd_graphs_opts opts;
+    int dir; /* -1: none */
+    size_t n, cap, bytes;
+    rcd_graph **list; /* by name */
+};
+/** Read what the directory holds into the table. */
+RCD_MUST_CHECK rcd_status rcd__files_read(rcd_graphs *t, struct rcd_error *err);
+void rcd__files_drop(const rcd_graphs *t, const char *name);

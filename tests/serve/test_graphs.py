@@ -380,6 +380,56 @@ def test_kill():
         assert any(n.startswith("k.graph.damaged-") for n in left) and "other.graph" in left, left
 
 
+def test_changes_on_disk():
+    """A change costs its own bytes on disk; a torn one at the end is left out, a damaged one set aside with all that
+    follows it, and changes that have grown large become a new file."""
+    with State() as state:
+        folder, g = state / "graphs", Graph(50, 300)
+        def restart():
+            with serving("--state-dir", str(state)) as d:
+                return good(d, "GET", "/v2/graphs/k")["version"], read(d, "k")["x"][2], d.logged()
+        with serving("--state-dir", str(state)) as d:
+            good(d, "PUT", "/v2/graphs/k", g.inputs())
+            whole = (folder / "k.graph").read_bytes()
+            ends = []
+            for _ in range(4):
+                g.x[0] = vector()
+                good(d, "PATCH", "/v2/graphs/k", [tensor("set.nodes", "INT64", (1,), [0]), rows("set.x", [g.x[0]])])
+                ends.append((folder / "k.changes").stat().st_size)
+            d.send(signal.SIGKILL)
+            d.wait()
+        assert (folder / "k.graph").read_bytes() == whole and ends[0] < 1000 and ends[3] == 4 * ends[0], ends
+        flat = [v for row in g.x for v in row]
+        assert restart()[:2] == (5, flat)
+        changes = (folder / "k.changes").read_bytes()
+        (folder / "k.changes").write_bytes(changes + changes[:ends[0] // 2])
+        version, x, log = restart()
+        assert (version, x) == (5, flat) and "torn" in log, log
+        assert (folder / "k.changes").read_bytes() == changes
+        (folder / "k.changes").write_bytes(changes[:-3])
+        assert restart()[0] == 4
+        damaged = bytearray(changes)
+        damaged[ends[0] + 100] ^= 1
+        (folder / "k.changes").write_bytes(damaged)
+        version, _, log = restart()
+        assert version == 2 and "set aside as k.changes.damaged-" in log, (version, log)
+        assert not (folder / "k.changes").exists() and restart()[0] == 2
+        with serving("--state-dir", str(state)) as d:
+            big = Graph(9000, 3)
+            big.x = [[float(i)] * F for i in range(9000)]
+            good(d, "PATCH", "/v2/graphs/k", [tensor("remove.nodes", "INT64", (49,), list(range(1, 50)))])
+            for at in range(0, 9000, 3000):
+                ids = [f"b{i}" for i in range(at, at + 3000)]
+                good(d, "PATCH", "/v2/graphs/k", [rows("add.x", big.x[at:at + 3000]), tensor("add.id", "BYTES", (3000,), ids)])
+            assert (folder / "k.graph").stat().st_size < 100_000 < (folder / "k.changes").stat().st_size
+            for _ in range(12):
+                good(d, "PATCH", "/v2/graphs/k", [tensor("set.nodes", "INT64", (3000,), list(range(1, 3001))),
+                                                  rows("set.x", big.x[:3000])])
+            assert (folder / "k.graph").stat().st_size > 200_000, "written anew"
+            good(d, "DELETE", "/v2/graphs/k")
+            assert not [n for n in os.listdir(folder) if n in ("k.graph", "k.changes")]
+
+
 if __name__ == "__main__":
     with daemon.Repository(LOST, GCN, GAE, TGCN, POOL) as serving.repository:
         daemon.main(globals())
