@@ -93,11 +93,11 @@ bool rcd_graphs_drop(rcd_graphs *t, const char *name)
     size_t at = 0;
     if (!seek(t, name, &at))
         return false;
+    rcd__files_drop(t, name); /* first: the name may be the graph's own */
     t->bytes -= t->list[at]->bytes;
     rcd_graph_unref(t->list[at]);
     memmove(t->list + at, t->list + at + 1, (t->n - at - 1) * sizeof(void *));
     t->n--;
-    rcd__files_drop(t, name);
     return true;
 }
 
