@@ -160,7 +160,7 @@ struct rcd_session_turn {
     const char *state; /* its row's bytes, until commit or drop; NULL: zeros */
     uint32_t row;      /* held */
     bool repeated;     /* the step was done: answer[] is what it gave */
-    char *answer;      /* [caller's: rcd_free] */
+    char *answer;      /* [freed by drop] */
     size_t answer_len;
     uint64_t expected; /* RCD_ECONFLICT: the step that would be right */
     struct rcd_session_wait wait;
@@ -179,6 +179,12 @@ RCD_MUST_CHECK rcd_status rcd_session_commit(rcd_sessions *s, struct rcd_session
                                              bool *ret_later, struct rcd_error *err);
 /** The request failed. Also after commit; harmless when nothing is held. */
 void rcd_session_drop(rcd_sessions *s, struct rcd_session_turn *turn);
+
+/** A repeat (`step`, `end`) of the step that ended the session: RCD_OK, turn->repeated and the answer.
+ * Kept for the idle time, the newest of a store, in memory only. RCD_ENOTFOUND without a message: it is
+ * not such a repeat. RCD_ECONFLICT: done with other inputs. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd_session_last(rcd_sessions *s, const struct rcd_session_id *id,
+                                           struct rcd_session_turn *turn, struct rcd_error *err);
 
 /** Hash for rcd_session_turn.input_hash; chain it by the seed. */
 uint64_t rcd_session_hash(uint64_t seed, const void *bytes, size_t len);

@@ -144,17 +144,24 @@ rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *retry_after_s, st
     rcd_status st = check_inputs(x, err);
     if (st == RCD_OK && x->on_graph.graph != NULL)
         st = check_nodes(x, err);
+    q->turn.start = q->start;
+    q->turn.end = q->end;
+    q->turn.row = UINT32_MAX;
+    if (q->turn.step != 0)
+        q->turn.input_hash = hash_inputs(x);
+    if (st == RCD_OK && q->end && q->turn.step != 0 &&
+        !rcd_session_known(q->store->sessions, &q->id)) {
+        st = rcd_session_last(q->store->sessions, &q->id, &q->turn, err);
+        if (st != RCD_ENOTFOUND)
+            return st;
+        st = RCD_OK;
+    }
     if (st == RCD_OK)
         st = rcd_session_enter(q->store->sessions, &q->id, q->start ? RCD_SESSION_START : 0,
                                &q->ref, &q->use, retry_after_s, err);
     if (st != RCD_OK)
         return st;
     q->entered = true;
-    q->turn.start = q->start;
-    q->turn.end = q->end;
-    q->turn.row = UINT32_MAX;
-    if (q->turn.step != 0)
-        q->turn.input_hash = hash_inputs(x);
     void **user = rcd_session_user(q->store->sessions, q->use);
     if (*user == NULL)
         *user = rcd_calloc(1, sizeof(struct rcd_serial));
@@ -167,8 +174,10 @@ rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *retry_after_s, st
 
 void rcd__sequence_leave(struct rcd__infer *x)
 {
-    if (!x->seq.entered)
+    if (!x->seq.entered) {
+        rcd_free(x->seq.turn.answer); /* of a session that is over */
         return;
+    }
     rcd_session_drop(x->seq.store->sessions, &x->seq.turn);
     rcd_free(rcd_session_leave(x->seq.store->sessions, x->seq.use));
     x->seq.entered = false;
@@ -233,7 +242,14 @@ static rcd_status load_answer(struct rcd__infer *x, struct rcd_error *err)
 rcd_status rcd__sequence_begin(struct rcd__infer *x, struct rcd_error *err)
 {
     struct rcd__sequence *q = &x->seq;
-    rcd_status st = rcd_session_begin(q->store->sessions, q->ref, &q->turn, err);
+    rcd_status st = RCD_OK;
+    if (!q->turn.repeated) {
+        st = rcd_session_begin(q->store->sessions, q->ref, &q->turn, err);
+        if (st == RCD_EGONE) { /* perhaps by the request that this one repeats */
+            rcd_status last = rcd_session_last(q->store->sessions, &q->id, &q->turn, err);
+            st = last != RCD_ENOTFOUND ? last : st;
+        }
+    }
     if (st == RCD_OK && q->turn.repeated) {
         x->job.answered = true;
         q->turn.steps = q->turn.step;
@@ -293,7 +309,7 @@ rcd_status rcd__sequence_commit(struct rcd__infer *x, bool *later, struct rcd_er
     struct rcd_buf answer;
     rcd_buf_init(&answer, x->out.max);
     rcd_status st = RCD_OK;
-    if (q->turn.step != 0 && !q->end)
+    if (q->turn.step != 0)
         st = store_answer(x, &answer, err);
     if (st == RCD_OK)
         st = rcd_session_commit(q->store->sessions, q->ref, &q->turn,

@@ -52,6 +52,8 @@ void rcd__lru_link(rcd_sessions *s, uint32_t at)
 void rcd__lru_unlink(rcd_sessions *s, uint32_t at)
 {
     const struct rcd__record *r = rcd__record_at(s, at);
+    if (r->next != RCD__NONE)
+        __builtin_prefetch(rcd__record_at(s, r->next), 1);
     if (r->prev != RCD__NONE)
         rcd__record_at(s, r->prev)->next = r->next;
     else

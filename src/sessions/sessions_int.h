@@ -29,6 +29,8 @@ struct rcd__slab {
     unsigned shift;
     size_t n_segments, cap_segments;
     char **segments;
+    char *spare; /* rest of a huge page, for the next segments */
+    size_t spare_bytes;
     uint32_t n;    /* items that segments hold */
     uint32_t free; /* first of the list of free items */
     uint32_t used;
@@ -131,6 +133,8 @@ struct rcd_sessions {
     uint32_t free_use;
     struct rcd__gone *gone;
     size_t n_gone;
+    struct rcd__last *last; /* last.c */
+    size_t n_last, last_bytes;
     size_t charged;
     bool opened; /* rcd_sessions_new succeeded */
     struct rcd_sessions_stats stats;
@@ -213,6 +217,13 @@ void rcd__uncharge(rcd_sessions *s, size_t bytes);
 struct rcd__image_about {
     uint64_t last_ms, created_ms, steps;
 };
+
+/* ---- last.c ---- */
+struct rcd__last;
+/** The turn's answer (which is taken) is that of the step that ended the session. Under the lock. */
+void rcd__last_keep(rcd_sessions *s, const struct rcd_session_id *id,
+                    struct rcd_session_turn *turn);
+void rcd__last_free(rcd_sessions *s);
 
 /* ---- disk.c ---- */
 RCD_MUST_CHECK rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync,

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
-enum { SEGMENT_BYTES = 1 << 18, HEADER = 64, PAGE = 4096 };
+enum { SEGMENT_BYTES = 1 << 18, HEADER = 64, PAGE = 4096, HUGE = 1 << 21, HUGE_FROM = 32 };
 
 void rcd__slab_init(struct rcd__slab *b, struct rcd__file *f, uint32_t kind, size_t item)
 {
@@ -27,6 +27,9 @@ void rcd__slab_done(struct rcd__slab *b)
 {
     for (size_t i = 0; i < b->n_segments; i++)
         munmap(b->segments[i], segment_bytes(b));
+    if (b->spare_bytes > 0)
+        munmap(b->spare, b->spare_bytes);
+    b->spare_bytes = 0;
     rcd_free(b->segments);
     b->segments = NULL;
     b->n_segments = 0;
@@ -50,8 +53,36 @@ static bool room(struct rcd__slab *b)
     return true;
 }
 
-static char *map(const struct rcd__slab *b, size_t offset, size_t bytes)
+/* Memory of a slab that has become large comes in huge pages, several segments in each: with a million
+ * sessions most of a step's misses would be those of the page tables. */
+static char *map_huge(struct rcd__slab *b, size_t bytes)
 {
+    if (b->spare_bytes < bytes) {
+        char *p = mmap(NULL, 2 * (size_t)HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+        if (p == MAP_FAILED)
+            return NULL;
+        char *from = (char *)(((uintptr_t)p + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+        if (from > p)
+            munmap(p, (size_t)(from - p));
+        if (p + 2 * (size_t)HUGE > from + HUGE)
+            munmap(from + HUGE, (size_t)(p + 2 * (size_t)HUGE - (from + HUGE)));
+        if (b->spare_bytes > 0)
+            munmap(b->spare, b->spare_bytes);
+        (void)madvise(from, HUGE, MADV_HUGEPAGE);
+        b->spare = from;
+        b->spare_bytes = HUGE;
+    }
+    char *segment = b->spare;
+    b->spare += bytes;
+    b->spare_bytes -= bytes;
+    return segment;
+}
+
+static char *map(struct rcd__slab *b, size_t offset, size_t bytes)
+{
+    if (b->file->fd < 0 && b->n_segments >= HUGE_FROM && bytes <= HUGE / 2)
+        return map_huge(b, bytes);
     int flags = b->file->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
     char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, b->file->fd,
                    b->file->fd >= 0 ? (off_t)offset : 0);

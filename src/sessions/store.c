@@ -158,6 +158,7 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
     rcd_free(s->table);
     rcd_free(s->uses);
     rcd_free(s->gone);
+    rcd__last_free(s);
     rcd_free(s->model);
     rcd_free(s->path);
     pthread_mutex_destroy(&s->lock);

@@ -80,6 +80,7 @@ def compare(durable, files, watch):
 
 
 def main():
+    programs.OUT.mkdir(parents=True, exist_ok=True)
     files = {n: write(n) for n in (FEW, MANY)}
     watch = programs.Watch(WITHIN_S)
     table = {durable: compare(durable, files, watch) for durable in DURABLE}

@@ -4,9 +4,10 @@ usage: test_sessions_history.py RECURD."""
 
 import random
 import re
+import threading
 
 import daemon
-from session_client import Refused, refused
+from session_client import Client, Refused, refused
 from session_nets import LSTM, Serving, Waiting, continues, run
 
 RNG = random.Random(33)
@@ -240,6 +241,48 @@ def test_repeats_of_many_at_once():
                 assert LSTM.split(t.answer["y"]) == want[i:i + 1]
             assert sum("repeated" not in t.answer.parameters for t in threads) == 1
         assert c.describe("s")["steps"] == 10
+
+
+def test_last_step_again():
+    """The answer of a step that ended its session is there for a client that did not get it."""
+    with Serving() as (_, c):
+        for name in (7, "seven", "s" * 128):
+            a, b = LSTM.steps(RNG, 1), LSTM.steps(RNG, 2)
+            c.step(name, LSTM.inputs(a), start=True, step=1)
+            first = c.step(name, LSTM.inputs(b), end=True, step=2)
+            again = c.step(name, LSTM.inputs(b), end=True, step=2)
+            assert again[LSTM.output] == first[LSTM.output], name
+            refused(410, c.describe, name)
+            e = refused(409, c.step, name, LSTM.inputs(a), end=True, step=2)
+            assert "other inputs" in e.text, e
+            refused(400, c.step, name, LSTM.inputs(b), step=2)  # without the end it is another request
+            refused(400, c.step, name, LSTM.inputs(b), end=True, step=3)
+            c.step(name, LSTM.inputs(b), start=True, step=1)
+            refused(409, c.step, name, LSTM.inputs(a), end=True, step=3)  # it lives again
+            c.delete(name)
+        one = [c.step(9, LSTM.inputs(a), start=True, end=True, step=1)[LSTM.output] for _ in range(2)]
+        assert one[0] == one[1]
+        assert c.list()["total"] == 0
+
+
+def test_last_step_twice_at_once():
+    """The second of two equal last steps waits for the first and gets its answer."""
+    with Serving() as (d, c):
+        for k in range(1, 30):
+            x = LSTM.steps(RNG, 40)
+            c.step(k, LSTM.inputs(x), start=True, step=1)
+            answers = []
+
+            def send():
+                with Client(d.port, "m") as mine:
+                    answers.append(mine.step(k, LSTM.inputs(x), end=True, step=2)[LSTM.output])
+
+            threads = [threading.Thread(target=send) for _ in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            assert len(answers) == 4 and len(set(answers)) == 1, len(answers)
 
 
 if __name__ == "__main__":

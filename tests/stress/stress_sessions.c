@@ -5,6 +5,7 @@
  *   stress_sessions [requests per round]     exit status 0: every request ended once, no state is torn */
 #include "recurd/sessions.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -307,16 +308,25 @@ static bool round_of(size_t n, const char *folder, rcd_durable durable, rcd_over
     return good && atomic_load(&n_torn) == 0 && budget.used == 0 && atomic_load(&n_steps) > n / 3;
 }
 
+static bool clear(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (const struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        if (e->d_name[0] != '.')
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+    return d != NULL && closedir(d) == 0 && rmdir(folder) == 0;
+}
+
 int main(int argc, char **argv)
 {
     size_t n = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
-    char folder[] = "/tmp/recurd-stress-XXXXXX", command[64];
+    char folder[] = "/tmp/recurd-stress-XXXXXX";
     if (mkdtemp(folder) == NULL)
         return 2;
     bool good = round_of(n, folder, RCD_DURABLE_COMMIT, RCD_OVERFLOW_REJECT) &&
                 round_of(n, folder, RCD_DURABLE_SNAPSHOT, RCD_OVERFLOW_LRU) &&
                 round_of(n, folder, RCD_DURABLE_PROCESS, RCD_OVERFLOW_SPILL) &&
                 round_of(n, folder, RCD_DURABLE_COMMIT, RCD_OVERFLOW_SPILL);
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command) == 0 && good ? 0 : 1;
+    return clear(folder) && good ? 0 : 1;
 }
