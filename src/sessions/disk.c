@@ -2,19 +2,16 @@
  * puts what has no room.
  *
  * LMDB trusts its file: a page that lies ends in a fault, not in an error. So a file that was there before
- * us is first read through by a child process, in which it may crash as it likes; if it does, the file is
- * kept aside under another name. */
+ * us is first read by salvage.c; a damaged one is kept aside under another name, and what is whole in it is
+ * written, key by key, into a new one. */
 #include "sessions_int.h"
 
 #include <errno.h>
 #include <lmdb.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -89,88 +86,93 @@ static bool id_of(const MDB_val *key, struct rcd_session_id *ret)
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
 
-/* In the child: every page of the tree is touched, every value checked. */
-static int read_through(const char *path)
+static bool whole(const char *key, size_t key_len, const char *value, size_t len,
+                  struct rcd_session_id *ret)
 {
-    struct rcd__disk d = {.env = NULL};
-    MDB_txn *txn = NULL;
-    MDB_val key, value;
-    for (unsigned dbi = 0; dbi < 2; dbi++) { /* the list of free pages, and ours */
-        MDB_cursor *cursor = NULL;
-        if (dbi == 0 && (open_env(path, MDB_RDONLY | MDB_NOLOCK, &d) != 0 ||
-                         mdb_txn_begin(d.env, NULL, MDB_RDONLY, &txn) != 0))
-            return 1;
-        if (mdb_cursor_open(txn, dbi == 0 ? 0 : d.dbi, &cursor) != 0)
-            return 1;
-        int rc = 0;
-        size_t n = 0;
-        for (; (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; n++) {
-            struct rcd_session_id id;
-            MDB_val again;
-            if (dbi == 1 &&
-                (!id_of(&key, &id) || !rcd__image_good(&id, value.mv_data, value.mv_size) ||
-                 mdb_get(txn, d.dbi, &key, &again) != 0))
-                return 1; /* a key can be seen by going along and not be found from above */
-        }
-        MDB_stat about = {.ms_entries = 0};
-        if (rc != MDB_NOTFOUND ||
-            (dbi == 1 && (mdb_stat(txn, d.dbi, &about) != 0 || about.ms_entries != n)))
-            return 1; /* a page that tells of fewer entries than it has loses them in silence */
-    }
-    return 0;
+    union {
+        const char *c;
+        void *p;
+    } bytes = {.c = key};
+    MDB_val k = {.mv_size = key_len, .mv_data = bytes.p};
+    return id_of(&k, ret) && rcd__image_good(ret, value, len);
 }
 
-static void die(int number)
+static bool look(void *ctx, const char *key, size_t key_len, const char *value, size_t len)
 {
-    (void)number;
-    _exit(1);
+    struct rcd_session_id id;
+    (void)ctx;
+    return whole(key, key_len, value, len, &id);
 }
 
-static bool sound(const char *path)
+/* ---- a damaged file ------------------------------------------------------------------------------------ */
+
+struct rescue {
+    rcd_sessions *s;
+    size_t good, bad;
+    struct rcd_error err;
+};
+
+static bool rescue_one(void *ctx, const char *key, size_t key_len, const char *value, size_t len)
 {
-    static const int deaths[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE};
-    int status = 0;
-    pid_t child = fork();
-    if (child == 0) {
-        close(STDERR_FILENO); /* what it says when it dies is ours to tell */
-        for (size_t i = 0; i < RCD_COUNT(deaths); i++)
-            signal(deaths[i], die);
-        _exit(read_through(path)); /* the child's end, not ours */
-    }
-    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    struct rescue *r = ctx;
+    struct rcd_session_id id;
+    bool good = whole(key, key_len, value, len, &id);
+    r->bad += !good;
+    r->good += good;
+    if (good && r->err.code == RCD_OK)
+        r->err.code = rcd__disk_put(r->s, &id, value, len, &r->err);
+    return good;
 }
 
-static rcd_status aside(const rcd_sessions *s, const char *path, struct rcd_error *err)
+/* What is whole in a file that was kept aside goes on in the new one. */
+static rcd_status rescue(rcd_sessions *s, const char *from, struct rcd_error *err)
 {
-    char name[4300];
-    snprintf(name, sizeof name, "%s.damaged-%llu", path, (unsigned long long)rcd_wall_ms());
+    struct rescue r = {.s = s};
+    rcd_status st = rcd__disk_begin(s, err);
+    if (st != RCD_OK)
+        return st;
+    if (rcd__salvage(from, rescue_one, &r))
+        rcd__store_say(s, LOG_WARNING, "%s is sound when it is read again", from);
+    st = rcd__disk_end(s, r.err.code == RCD_OK, err);
+    if (r.err.code != RCD_OK)
+        return rcd_fail(err, r.err.code, "%s", r.err.text);
+    if (st == RCD_OK)
+        rcd__store_say(s, LOG_ERR,
+                       "model '%s': sessions are damaged: %zu of %s are whole and go on, at least "
+                       "%zu are not",
+                       s->model, r.good, from, r.bad);
+    return st;
+}
+
+static rcd_status aside(const rcd_sessions *s, const char *path, char name[4300],
+                        struct rcd_error *err)
+{
+    snprintf(name, 4300, "%s.damaged-%llu", path, (unsigned long long)rcd_wall_ms());
     if (rename(path, name) != 0)
         return rcd_fail(err, RCD_EIO, "%s is damaged and cannot be renamed: %s", path,
                         strerror(errno));
-    rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s, and no session of it is served",
-                   path, name);
+    rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s", path, name);
     return RCD_OK;
 }
 
 rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync, struct rcd_error *err)
 {
-    char path[4250];
+    char path[4250], name[4300];
     struct stat about;
     snprintf(path, sizeof path, "%s.lmdb", s->path);
     if (!keep && unlink(path) != 0 && errno != ENOENT)
         return rcd_fail(err, RCD_EIO, "%s: %s", path, strerror(errno));
-    if (stat(path, &about) == 0 && !sound(path)) {
-        rcd_status st = aside(s, path, err);
-        if (st != RCD_OK)
-            return st;
-    }
+    bool damaged = stat(path, &about) == 0 && !rcd__salvage(path, look, NULL);
+    rcd_status st = damaged ? aside(s, path, name, err) : RCD_OK;
+    if (st != RCD_OK)
+        return st;
     s->disk = rcd_calloc(1, sizeof *s->disk);
     if (s->disk == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", s->model);
     int rc = open_env(path, sync ? 0 : MDB_NOSYNC, s->disk);
-    return rc == 0 ? RCD_OK : failed(s, rc, err);
+    if (rc != 0)
+        return failed(s, rc, err);
+    return damaged ? rescue(s, name, err) : RCD_OK;
 }
 
 void rcd__disk_close(rcd_sessions *s)

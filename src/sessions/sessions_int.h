@@ -218,6 +218,14 @@ struct rcd__image_about {
     uint64_t last_ms, created_ms, steps;
 };
 
+/* ---- salvage.c ---- */
+/** False: it is damaged. */
+typedef bool rcd__salvage_found(void *ctx, const char *key, size_t key_len, const char *value,
+                                size_t len);
+/** Every entry that LMDB's file has and that can be reached. Returns whether the whole file is sound, the
+ * list of free pages, too. Any bytes are safe. */
+RCD_MUST_CHECK bool rcd__salvage(const char *path, rcd__salvage_found *found, void *ctx);
+
 /* ---- last.c ---- */
 struct rcd__last;
 /** The turn's answer (which is taken) is that of the step that ended the session. Under the lock. */

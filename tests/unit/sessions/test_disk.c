@@ -1,0 +1,192 @@
+/* test_disk.c - durability `commit` on disk: what a successor finds in the file, whole and damaged. */
+#include "small_store.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+TestSuite(sessions_disk, .timeout = 100);
+
+enum { N = 120 };
+
+static struct small m;
+static char folder[64], path[128], file[160];
+static struct rcd_sessions_opts opts;
+static char good[8 << 20];
+static size_t size;
+
+static void begin(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/recurd-disk-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/s", folder);
+    snprintf(file, sizeof file, "%s.lmdb", path);
+    opts = (struct rcd_sessions_opts){
+        .path = path, .durable = RCD_DURABLE_COMMIT, .snapshot_interval_ms = 60000};
+    small_open(&m, &opts);
+}
+
+static void again(void)
+{
+    rcd_sessions_free(m.s);
+    small_open(&m, &opts);
+}
+
+static void end(void)
+{
+    small_close(&m);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        if (e->d_name[0] != '.')
+            cr_expect_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
+    }
+    closedir(d);
+    cr_expect_eq(rmdir(folder), 0);
+}
+
+static struct rcd_session_id id_of(uint64_t i, char room[32])
+{
+    snprintf(room, 32, "session %d of some", (int)i);
+    return i % 2 == 0 ? text(room) : number(i);
+}
+
+static void put(uint64_t i, float value, bool make)
+{
+    char room[32];
+    float h[4] = {value, value, value, value};
+    struct rcd_tensor t = {.dtype = RCD_F32, .rank = 3, .dims = {1, 1, 4}, .n = 4, .data = h};
+    const struct rcd_tensor *const states[] = {&t};
+    struct rcd_session_id id = id_of(i, room);
+    rcd_status st = make ? rcd_session_create(m.s, &id, states, NULL, &m.err)
+                         : rcd_session_set(m.s, &id, states, &m.err);
+    cr_assert_eq(st, RCD_OK, "%s", m.err.text);
+}
+
+static float value(uint64_t i)
+{
+    char room[32];
+    return small_value(&m, id_of(i, room));
+}
+
+static void read_good(void)
+{
+    int fd = open(file, O_RDONLY);
+    ssize_t n = read(fd, good, sizeof good);
+    close(fd);
+    cr_assert(n > 8192 && n < (ssize_t)sizeof good);
+    size = (size_t)n;
+}
+
+static void write_file(const char *bytes, size_t n)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    cr_assert_eq(write(fd, bytes, n), (ssize_t)n);
+    close(fd);
+}
+
+/* Whatever has happened to the file, it is sound for us as long as nobody has damaged it. */
+Test(sessions_disk, come_and_go)
+{
+    uint64_t seed = 3;
+    float now[N + 1] = {0};
+    begin();
+    for (int round = 0; round < 12; round++) {
+        for (int k = 0; k < 60; k++) {
+            char room[32];
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            uint64_t i = (seed >> 33) % N + 1;
+            struct rcd_session_id id = id_of(i, room);
+            bool ends = now[i] != 0 && (seed >> 20) % 3 == 0;
+            if (ends)
+                cr_assert_eq(rcd_session_end(m.s, &id, &m.err), RCD_OK);
+            else
+                put(i, (float)(k + 1), now[i] == 0);
+            now[i] = ends ? 0 : (float)(k + 1);
+        }
+        again();
+        cr_assert(strstr(m.said, "damaged") == NULL, "%s", m.said);
+        for (uint64_t i = 1; i <= N; i++)
+            cr_assert_eq(value(i), now[i] == 0 ? -1 : now[i]);
+    }
+    end();
+}
+
+static void make_all(void)
+{
+    for (uint64_t i = 1; i <= N; i++)
+        put(i, (float)i, true);
+    rcd_sessions_free(m.s);
+    read_good();
+}
+
+Test(sessions_disk, one_damaged_session_costs_one)
+{
+    const float state[] = {77, 77, 77, 77};
+    begin();
+    make_all();
+    size_t hits = 0;
+    for (size_t at = 0; at + sizeof state <= size; at++) { /* in old pages, too */
+        if (memcmp(good + at, state, sizeof state) == 0) {
+            good[at + 5] ^= 16;
+            hits++;
+        }
+    }
+    cr_assert(hits > 0);
+    write_file(good, size);
+    small_open(&m, &opts);
+    cr_expect(strstr(m.said, "kept aside") != NULL && strstr(m.said, "119 of") != NULL, "%s",
+              m.said);
+    for (uint64_t i = 1; i <= N; i++)
+        cr_expect_eq(value(i), i == 77 ? -1 : (float)i, "%d", (int)i);
+    put(77, 1, true);
+    again();
+    cr_expect_eq(m.said[0], '\0', "%s", m.said);
+    cr_expect_eq(value(77), 1);
+    cr_expect_eq(value(78), 78);
+    end();
+}
+
+/* No crash, nothing wrong served, nothing lost in silence. */
+Test(sessions_disk, damage_anywhere)
+{
+    static char bad[sizeof good];
+    uint64_t seed = 1;
+    size_t all = 0, some = 0;
+    begin();
+    make_all();
+    for (int round = 0; round < 250; round++) {
+        size_t len = size;
+        memcpy(bad, good, size);
+        for (int k = 0; k < (round % 5 == 0 ? 20 : 1); k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            size_t place = (size_t)(seed >> 20) % size;
+            if (round % 2 == 0) /* heads of pages and their lists */
+                place = (place & ~(size_t)4095) + (size_t)(seed >> 12) % 160;
+            bad[place] = (char)(bad[place] ^ (1 << ((seed >> 8) & 7)));
+        }
+        if (round % 25 == 24)
+            len = (size_t)(seed >> 20) % size;
+        write_file(bad, len);
+        small_open(&m, &opts);
+        size_t n = 0;
+        for (uint64_t i = 1; i <= N; i++) {
+            float v = value(i);
+            cr_assert(v == -1 || v == (float)i, "round %d: session %d has %f", round, (int)i,
+                      (double)v);
+            n += v != -1;
+        }
+        cr_assert(n == N || m.said[0] != '\0', "round %d: %zu left, in silence", round, n);
+        all += n == N;
+        some += n > 0 && n < N;
+        put(N + 1, 5, true);
+        rcd_sessions_free(m.s);
+    }
+    cr_expect(all > 20 && some > 5, "%zu %zu", all, some);
+    (void)unlink(file);
+    small_open(&m, &opts);
+    end();
+}
