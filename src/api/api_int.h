@@ -28,6 +28,7 @@ struct rcd_api {
     uint64_t lag_counts[RCD_TIME_BUCKETS];
     double lag_sum;
     uint64_t dropped_series;
+    struct rcd__reading *readings;           /* infer_read.c: in order of arrival */
     struct rcd__graph_change *graph_changes; /* graphs.c: that run or wait for their turn */
     uint64_t graph_changes_done;
     struct rcd__binding *bindings; /* graph_infer.c */

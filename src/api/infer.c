@@ -247,6 +247,18 @@ static bool decode_here(const struct rcd__infer *x)
            memmem(body, json, "\"graph\"", 7) != NULL;
 }
 
+/* A body that was read apart. */
+static void read_apart(struct rcd__infer *x, const struct rcd_error *failed)
+{
+    struct rcd_error err = *failed;
+    x->decoded = true;
+    if (err.code == RCD_OK)
+        err.code = rcd__infer_take(x, &err);
+    if (err.code == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, submit))
+        return;
+    submit(x, err.code == RCD_OK ? NULL : &err);
+}
+
 void rcd__infer(void *ctx, rcd_http_req *req)
 {
     rcd_api *api = ctx;
@@ -260,6 +272,8 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     }
     struct rcd_error err = {.code = RCD_OK};
     rcd_status st = read_headers(x, &err);
+    if (st == RCD_OK && rcd__served(v)->store != NULL && rcd__infer_read_apart(x, read_apart))
+        return;
     x->decoded = st == RCD_OK && decode_here(x);
     if (x->decoded)
         st = rcd__infer_decode(x, &err);

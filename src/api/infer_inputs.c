@@ -217,7 +217,7 @@ static rcd_status take_outputs(struct rcd__infer *x, struct rcd_error *err)
     return RCD_OK;
 }
 
-rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
+rcd_status rcd__infer_read(struct rcd__infer *x, struct rcd_error *err)
 {
     size_t len = 0;
     const char *body = rcd_http_body(x->req, &len);
@@ -237,8 +237,18 @@ rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
         st = rcd_wire_decode(&x->arena, body, len, x->json_len, &limits, &x->wire, err);
     if (st == RCD_OK)
         st = rcd__infer_params(x, err);
-    if (st == RCD_OK)
-        st = rcd__graph_find(x, err);
+    return st;
+}
+
+rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err)
+{
+    rcd_status st = rcd__infer_read(x, err);
+    return st == RCD_OK ? rcd__infer_take(x, err) : st;
+}
+
+rcd_status rcd__infer_take(struct rcd__infer *x, struct rcd_error *err)
+{
+    rcd_status st = rcd__graph_find(x, err);
     if (st == RCD_OK && x->seq.given)
         st = rcd__sequence_find(x, err);
     if (st == RCD_OK)

@@ -67,6 +67,13 @@ bool rcd__graph_beside(struct rcd__infer *x, const struct rcd_wire_input *given)
 /* After all inputs are there: `batch` from `batch_ptr`, the rows that are asked for. RCD_EINVAL. */
 RCD_MUST_CHECK rcd_status rcd__graph_inside(struct rcd__infer *x, struct rcd_tensor *in,
                                             struct rcd_error *err);
+/* The same in two: reading the body (any thread), and then what it is for (loop, with states). */
+RCD_MUST_CHECK rcd_status rcd__infer_read(struct rcd__infer *x, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__infer_take(struct rcd__infer *x, struct rcd_error *err);
+/* infer_read.c: a large body is read on a helper thread, then `go` is called on the loop with what
+ * became of it. False: it is small. Threading: loop. */
+typedef void rcd__infer_go(struct rcd__infer *x, const struct rcd_error *err);
+RCD_MUST_CHECK bool rcd__infer_read_apart(struct rcd__infer *x, rcd__infer_go *go);
 /* infer_params.c: the request's parameters. */
 RCD_MUST_CHECK rcd_status rcd__infer_params(struct rcd__infer *x, struct rcd_error *err);
 /* sequence.c: find the session's store, and with it the version that runs the request. RCD_EINVAL,

@@ -88,5 +88,29 @@ def test_calls_share_syncs():
             assert took < 6 * SYNC_S, took
 
 
+def test_large_bodies():
+    """Long sequences as JSON of many MiB are read apart: a small step does not wait for them, and they keep their order."""
+    rng = random.Random(SEED)
+    with Models(m=(LSTM, {"durable": "none"})) as models, serve(models) as d, Client(d.port, "m") as small:
+        one = LSTM.steps(rng, 1)
+        text = f'"inputs":[{{"name":"x","datatype":"FP32","shape":[1,%d,%d],"data":[%s]}}],"parameters":%s}}'
+        n, width = 200000, LSTM.inputs(one)["x"].shape[-1]
+        body = "{" + text % (n, width, ",".join(["0.123456789"] * (n * width)), '{"sequence_id":"large","sequence_start":true}')
+
+        def large():
+            with Client(d.port, "m") as c:
+                c.told("POST", "/v2/models/m/infer", body)
+
+        begin = time.monotonic()
+        small.step(1, LSTM.inputs(one), start=True)
+        t, errors = background(large)
+        worst, k = slowest(lambda: small.step(1, LSTM.inputs(one)), t)
+        took = time.monotonic() - begin
+        t.join()
+        assert not errors, errors
+        print(f"     {len(body) >> 20} MiB took {took:.2f} s; {k} steps meanwhile, the slowest {worst * 1000:.0f} ms")
+        assert small.describe("large")["steps"] == 1
+
+
 if __name__ == "__main__":
     daemon.main(dict(globals()))
