@@ -13,8 +13,9 @@
 #include "product.inc.h"
 #include "rows.inc.h"
 #include "sparse.inc.h"
-#include "edges.inc.h"
 #include "steps.inc.h"
+
+#include "edges.inc.h" /* on functions.inc.h */
 
 #define KERNELS_SET kernels
 #define KERNELS_INT8 gemm_int8

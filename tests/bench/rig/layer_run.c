@@ -114,7 +114,8 @@ int main(int argc, char **argv)
     if (g.n_in > MAX_IO || g.n_out > MAX_IO)
         rig_die("more inputs or outputs than this rig has room for", NULL);
     g.x = rcd_exec_new((size_t)1 << 33, (size_t)1 << 30);
-    if (g.x == NULL || rcd_exec_set_threads(g.x, (unsigned)atoi(argv[2]), &err) != RCD_OK)
+    if (g.x == NULL ||
+        rcd_exec_set_threads(g.x, (unsigned)strtoul(argv[2], NULL, 10), &err) != RCD_OK)
         rig_die("exec", &err);
     char line[4200];
     puts("ready");
