@@ -264,8 +264,10 @@ RCD_MUST_CHECK rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_s
                                              const void *bytes, size_t len, bool carry,
                                              unsigned *retry_after_s, struct rcd_error *err);
 
-/** Expire what has been idle too long, some at a time. Call it every 100 ms or so. */
-void rcd_sessions_tick(rcd_sessions *s);
+/** Expire what has been idle too long, some at a time. Call it every 100 ms or so.
+ * @param held_ms  how long a request is under way already that may turn out to be for any of the
+ *                 sessions: none expires that had not when it came; 0: there is none. */
+void rcd_sessions_tick(rcd_sessions *s, uint64_t held_ms);
 
 enum { RCD_SYNC_BUCKETS = 10 };
 extern const uint64_t rcd_sync_bounds_ns[RCD_SYNC_BUCKETS]; /* the last is UINT64_MAX */

@@ -146,7 +146,7 @@ size_t rcd_api_pending(const rcd_api *api)
 
 void rcd_api_tick(rcd_api *api)
 {
-    rcd__stores_tick(api->opts.stores, api->opts.registry);
+    rcd__stores_tick(api->opts.stores, api->opts.registry, api);
     rcd__bindings_tidy(api, rcd_now_ns());
     rcd__events_pump(api);
     rcd__graph_events_pump(api);

@@ -14,6 +14,7 @@ struct rcd__reading {
     struct rcd__infer *x;
     rcd__infer_go *go;
     bool read;
+    uint64_t since_ns;
     struct rcd_error err;
 };
 
@@ -52,6 +53,14 @@ static void after(uv_work_t *work, int status)
     }
 }
 
+uint64_t rcd__infer_reading_ms(const rcd_api *api, const char *model)
+{
+    const struct rcd__reading *e = api->readings;
+    while (e != NULL && strcmp(rcd_version_model(e->x->version), model) != 0)
+        e = e->next;
+    return e != NULL ? (rcd_now_ns() - e->since_ns) / 1000000 : 0;
+}
+
 bool rcd__infer_read_apart(struct rcd__infer *x, rcd__infer_go *go)
 {
     size_t len = 0;
@@ -64,6 +73,7 @@ bool rcd__infer_read_apart(struct rcd__infer *x, rcd__infer_go *go)
         return false; /* the loop can do it, too */
     r->work.data = r;
     r->x = x;
+    r->since_ns = rcd_now_ns();
     r->go = go;
     if (uv_queue_work(x->api->opts.loop, &r->work, run, after) != 0) {
         rcd_free(r);

@@ -1,5 +1,6 @@
 /* stores.c - the list of stores: made when a version is loaded, let go when it has neither version nor
  * session. Loading happens on helper threads, so the list has a lock; what is in a store has its own. */
+#include "infer_int.h"
 #include "stores_int.h"
 
 #include <stdlib.h>
@@ -278,12 +279,12 @@ void rcd__store_pin(struct rcd__store *store, rcd_registry *registry)
     rcd_version_unref(v);
 }
 
-void rcd__stores_tick(rcd_stores *s, rcd_registry *registry)
+void rcd__stores_tick(rcd_stores *s, rcd_registry *registry, const rcd_api *api)
 {
     struct rcd__store *p = NULL;
     for (size_t i = 0; (p = rcd__store_at(s, NULL, i)) != NULL; i++) {
         rcd_version *v = NULL;
-        rcd_sessions_tick(p->sessions);
+        rcd_sessions_tick(p->sessions, rcd__infer_reading_ms(api, p->model));
         if (rcd_sessions_live(p->sessions) == 0) {
             v = p->version;
             p->version = NULL;

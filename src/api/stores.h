@@ -49,7 +49,7 @@ void rcd__store_release(struct rcd__store *store);
 /** The newest version that uses the store, if it is loaded, runs its sessions. Threading: loop. */
 void rcd__store_pin(struct rcd__store *store, rcd_registry *registry);
 /** Keep alive who has sessions, let go who has none. */
-void rcd__stores_tick(rcd_stores *s, rcd_registry *registry);
+void rcd__stores_tick(rcd_stores *s, rcd_registry *registry, const rcd_api *api);
 void rcd__stores_unpin(rcd_stores *s);
 
 /* ---- event_ring.c: Threading: any thread; its lock is taken under a store's and takes none ---- */

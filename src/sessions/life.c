@@ -295,9 +295,10 @@ static void sweep_disk(rcd_sessions *s, uint64_t now)
     }
 }
 
-void rcd_sessions_tick(rcd_sessions *s)
+void rcd_sessions_tick(rcd_sessions *s, uint64_t held_ms)
 {
     uint64_t now = rcd__clock_ms();
+    now = now > held_ms ? now - held_ms : 0;
     pthread_mutex_lock(&s->lock);
     for (int n = 0; n < EXPIRE_AT_ONCE && s->lru_head != RCD__NONE; n++) {
         if (now < rcd__record_at(s, s->lru_head)->last_ms + s->opts.idle_ms)

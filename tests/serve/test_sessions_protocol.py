@@ -251,12 +251,12 @@ def busy_worker(d, model, net, name, seconds, start=False):
     thread that waits for it."""
     with Client(d.port, model) as c:
         n = 256
-        if not start:
-            c.step(name, net.inputs(net.steps(RNG, 1)), start=True)
         net.whole(c, net.steps(RNG, n))
         begin = time.monotonic()
         net.whole(c, net.steps(RNG, n))
         n = min(60000, int(n * seconds / max(0.001, time.monotonic() - begin)) + 1)
+        if not start:
+            c.step(name, net.inputs(net.steps(RNG, 1)), start=True)
     steps = net.steps(RNG, 1) * n
 
     def work():

@@ -183,7 +183,7 @@ static void call(uint64_t *seed)
             steps += info.steps;
         break;
     case 7:
-        rcd_sessions_tick(store);
+        rcd_sessions_tick(store, 0);
         rcd_sessions_stats(store, &stats);
         break;
     case 8:
