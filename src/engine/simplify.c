@@ -68,11 +68,14 @@ static bool equal_tensors(const struct rcd_tensor *a, const struct rcd_tensor *b
 
 static bool equal_attr(const struct rcd_attr *a, const struct rcd_attr *b)
 {
+    uint32_t bits[2];
     if (strcmp(a->name, b->name) != 0 || a->type != b->type || a->n != b->n)
         return false;
     switch (a->type) {
-    case RCD_ATTR_FLOAT:
-        return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+    case RCD_ATTR_FLOAT: /* by bits: zeros of two signs differ */
+        memcpy(&bits[0], &a->f, sizeof a->f);
+        memcpy(&bits[1], &b->f, sizeof b->f);
+        return bits[0] == bits[1];
     case RCD_ATTR_INT:
         return a->i == b->i;
     case RCD_ATTR_STRING:

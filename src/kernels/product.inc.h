@@ -290,10 +290,9 @@ INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n
         w = rcd__panel_width(b, col);
         k.p.col = col;
         k.p.row = 0;
-        size_t left = (end - col) / w, panels = left >= side_by_side ? side_by_side
-                                                : left >= 2          ? 2
-                                                                     : 1;
-        if (MAX_PANELS > 1 && n_rows == 1 && panels > 1) {
+        const size_t left = (end - col) / w;
+        if (MAX_PANELS > 1 && n_rows == 1 && left >= 2) {
+            const size_t panels = left >= side_by_side ? side_by_side : 2;
             k.p.rows = 1;
             k.p.w = w;
             for (size_t i = 0; i < panels; i++)

@@ -36,7 +36,8 @@ def _tensors(folder, kind):
 
 
 def made_up_inputs(run, random, sizes):
-    """Inputs for a model of unknown meaning: dims that share a name share a size; integers stay small."""
+    """Inputs for a model of unknown meaning: dims that share a name share a size; integers stay small, and
+    are numbers of nodes where there are nodes."""
     chosen, inputs = {}, {}
     for item in run.get_inputs():
         dims = [d if isinstance(d, int) else chosen.setdefault(d, random.choice(sizes)) for d in item.shape]
@@ -45,7 +46,7 @@ def made_up_inputs(run, random, sizes):
         if kind == "bool":
             inputs[item.name] = numpy.ones(dims, kind)
         elif kind.startswith("int"):
-            inputs[item.name] = random.randint(0, 2, dims).astype(kind)
+            inputs[item.name] = random.randint(0, min(2, chosen.get("nodes", 2)), dims).astype(kind)
         else:
             inputs[item.name] = random.normal(size=dims).astype(kind)
     return inputs
