@@ -275,6 +275,14 @@ INLINE void block_panels(const struct block *k, size_t n, const struct patch_wor
         work.finish(what, &p, k->to + i);
 }
 
+/* How many of the panels that are left one row walks side by side. */
+INLINE size_t panels_beside(size_t bytes, size_t left)
+{
+    if (MAX_PANELS == 1 || left < 2)
+        return 1;
+    return bytes > ONE_LEVEL_BYTES && left >= MAX_PANELS ? MAX_PANELS : 2;
+}
+
 /* Columns [begin, end) of b, whole panels. */
 INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n_rows,
                   const float *const *a, const struct patch_work work, const void *what)
@@ -284,15 +292,13 @@ INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n
     const float *from[BLOCK_ROWS];
     float *to[BLOCK_ROWS];
     const size_t bytes = b->k * b->padded * sizeof(float);
-    const size_t side_by_side = bytes > ONE_LEVEL_BYTES ? MAX_PANELS : 2;
     struct block k = {.b = b, .a = a, .from = from, .to = to, .far = bytes > NEAR_BYTES};
     for (size_t col = begin, w = 0; col < end; col += w) {
         w = rcd__panel_width(b, col);
         k.p.col = col;
         k.p.row = 0;
-        const size_t left = (end - col) / w;
-        if (MAX_PANELS > 1 && n_rows == 1 && left >= 2) {
-            const size_t panels = left >= side_by_side ? side_by_side : 2;
+        const size_t panels = n_rows == 1 ? panels_beside(bytes, (end - col) / w) : 1;
+        if (panels > 1) {
             k.p.rows = 1;
             k.p.w = w;
             for (size_t i = 0; i < panels; i++)
