@@ -17,6 +17,11 @@ rcd_status rcd__refuse(struct rcd_check *k, const char *fmt, ...)
                     k->opset, why);
 }
 
+rcd_status rcd__check_fused(struct rcd_check *k)
+{
+    return rcd__refuse(k, "made by fusion only");
+}
+
 const struct rcd_attr *rcd__attr_any(struct rcd_check *k, const char *name)
 {
     for (size_t i = 0; i < k->src->n_attrs && i < RCD_MAX_ATTRS; i++) {

@@ -124,6 +124,8 @@ bool rcd__attr_has(const struct rcd_check *k, const char *name);
 
 /** Refuse with the node's name, operator and reason in front: RCD_EMODEL. */
 rcd_status rcd__refuse(struct rcd_check *k, const char *fmt, ...) RCD_PRINTF(2, 3);
+/** The check of operators that only fusion puts into a plan: refuses the file that names one. */
+RCD_MUST_CHECK rcd_status rcd__check_fused(struct rcd_check *k);
 
 /** Number of inputs given must lie in [min, max]; inputs < min must not be left out. Outputs too. */
 RCD_MUST_CHECK rcd_status rcd__check_arity(struct rcd_check *k, size_t in_min, size_t in_max,

@@ -240,10 +240,16 @@ bool rcd__is_view(const struct rcd_node *node); /* the same elements under anoth
 bool rcd__is_expand(const struct rcd_node *node);
 
 /* ---- incremental_capture.c ---- */
+/** A value of the run that makes a binding. */
+static inline const struct rcd_tensor *rcd__tensor_of(const struct rcd_run *run, rcd_value_id id)
+{
+    const struct rcd_plan_value *v = &run->plan->values[id];
+    return v->constant != NULL ? v->constant : rcd__slot(run, v->slot, 0);
+}
 /** After node i has run: keep what its updates will need. Sets l->why when that cannot be. */
 void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i);
 
-/* ---- incremental_sparse.c, incremental_lists.c, incremental_nodes.c ---- */
+/* ---- incremental_sparse.c, incremental_attend.c, incremental_lists.c, incremental_nodes.c ---- */
 bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,

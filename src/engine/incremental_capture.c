@@ -21,12 +21,6 @@ struct look {
     bool rows, fills, mixed;
 };
 
-static const struct rcd_tensor *tensor_of(const struct rcd_run *run, rcd_value_id id)
-{
-    const struct rcd_plan_value *v = &run->plan->values[id];
-    return v->constant != NULL ? v->constant : rcd__slot(run, v->slot, 0);
-}
-
 static bool wanted(const struct look *k, size_t o)
 {
     return o < k->node->n_out && k->node->out[o] != RCD_NO_VALUE;
@@ -39,7 +33,7 @@ static void look_at_inputs(struct look *k)
         k->axis[j] = -1;
         if (id == RCD_NO_VALUE)
             continue;
-        k->in[j] = tensor_of(k->run, id);
+        k->in[j] = rcd__tensor_of(k->run, id);
         if (k->run->plan->values[id].constant != NULL)
             continue;
         struct rcd__ival *v = k->v[j] = rcd__ival(k->l, id);
@@ -60,8 +54,8 @@ static bool make_rows(struct look *k, enum rcd__how how, struct rcd__dom *dom, i
     k->is->axis = axis;
     k->is->dom = dom;
     for (size_t o = 0; o < k->node->n_out; o++) {
-        if (wanted(k, o) &&
-            !rcd__make_rows(k->l, k->node->out[o], tensor_of(k->run, k->node->out[o]), dom, axis))
+        if (wanted(k, o) && !rcd__make_rows(k->l, k->node->out[o],
+                                            rcd__tensor_of(k->run, k->node->out[o]), dom, axis))
             break;
     }
     return true;
@@ -79,7 +73,7 @@ static void make_whole(struct look *k, enum rcd__how how)
         k->l->why = "a node with bodies";
     for (size_t o = 0; o < k->node->n_out && k->l->why == NULL; o++) {
         if (wanted(k, o) &&
-            !rcd__make_whole(k->l, k->node->out[o], tensor_of(k->run, k->node->out[o])))
+            !rcd__make_whole(k->l, k->node->out[o], rcd__tensor_of(k->run, k->node->out[o])))
             break;
     }
 }
@@ -99,7 +93,7 @@ static bool make_fill(struct look *k)
     bool same = !spread && k->fills && !k->rows && rcd__is_each(node);
     for (size_t j = 0; same && j < node->n_in; j++)
         same = k->in[j] == NULL || k->fill[j] || one_element(k, j) || rcd__is_view(node);
-    const struct rcd_tensor *t = wanted(k, 0) ? tensor_of(k->run, node->out[0]) : NULL;
+    const struct rcd_tensor *t = wanted(k, 0) ? rcd__tensor_of(k->run, node->out[0]) : NULL;
     if ((!spread && !same) || t == NULL || t->n == 0 || t->dtype == RCD_BYTES)
         return false;
     struct rcd__ival *v = rcd__ival(k->l, node->out[0]);
@@ -125,7 +119,7 @@ static struct rcd__dom *dense_of(struct rcd__live *l, size_t n)
 
 static bool range(struct look *k)
 {
-    const struct rcd_tensor *t = wanted(k, 0) ? tensor_of(k->run, k->node->out[0]) : NULL;
+    const struct rcd_tensor *t = wanted(k, 0) ? rcd__tensor_of(k->run, k->node->out[0]) : NULL;
     if (!rcd__named(k->node, "Range") || t == NULL || t->dtype != RCD_I64 || t->n < 2 || k->rows)
         return false;
     struct rcd__dom *d = dense_of(k->l, t->n);
@@ -286,7 +280,7 @@ static bool index_node(struct look *k)
 
 static bool by_rows(struct look *k)
 {
-    const struct rcd_tensor *t = wanted(k, 0) ? tensor_of(k->run, k->node->out[0]) : NULL;
+    const struct rcd_tensor *t = wanted(k, 0) ? rcd__tensor_of(k->run, k->node->out[0]) : NULL;
     if (!k->rows || k->mixed || t == NULL)
         return false;
     int axis = rcd__row_axis(k->run->plan, k->node, k->in, k->axis, k->fill, t);

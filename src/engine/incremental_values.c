@@ -87,6 +87,22 @@ static struct rcd_tensor shape_of(const struct rcd_tensor *t)
     return s;
 }
 
+/* Within what may be kept; SIZE_MAX: too much in any case. */
+static bool new_store(struct rcd__live *l, struct rcd__ival *v, size_t bytes)
+{
+    if (l->bytes > l->max_bytes || bytes == SIZE_MAX || bytes > l->max_bytes - l->bytes) {
+        l->why = "more bytes than may be kept";
+        return false;
+    }
+    v->store = rcd__rowstore_new(bytes);
+    if (v->store == NULL) {
+        l->why = "no memory";
+        return false;
+    }
+    l->bytes += bytes;
+    return true;
+}
+
 bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tensor *t,
                     struct rcd__dom *dom, int axis)
 {
@@ -104,17 +120,10 @@ bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tenso
     if (!v->keep || v->same)
         return true;
     size_t bytes = 0;
-    if (!rcd_mul(dom->cap * v->outer, v->inner, &bytes) || bytes > l->max_bytes - l->bytes ||
-        l->bytes > l->max_bytes) {
-        l->why = "more bytes than may be kept";
+    if (!rcd_mul(dom->cap * v->outer, v->inner, &bytes))
+        bytes = SIZE_MAX;
+    if (!new_store(l, v, bytes))
         return false;
-    }
-    v->store = rcd__rowstore_new(bytes);
-    if (v->store == NULL) {
-        l->why = "no memory";
-        return false;
-    }
-    l->bytes += bytes;
     if (rcd__dom_dense(dom)) {
         rcd__rows_copy(v->store->data, dom->cap, NULL, t->data, dom->n, NULL, dom->n, v->outer,
                        v->inner);
@@ -136,21 +145,13 @@ bool rcd__make_whole(struct rcd__live *l, rcd_value_id id, const struct rcd_tens
 {
     struct rcd__ival *v = rcd__ival(l, id);
     const size_t bytes = t->n * rcd_dtype_size(t->dtype);
-    if (t->dtype == RCD_BYTES || bytes > l->max_bytes - l->bytes || l->bytes > l->max_bytes) {
-        l->why = "more bytes than may be kept";
+    if (!new_store(l, v, t->dtype == RCD_BYTES ? SIZE_MAX : bytes))
         return false;
-    }
-    v->store = rcd__rowstore_new(bytes);
-    if (v->store == NULL) {
-        l->why = "no memory";
-        return false;
-    }
     v->kind = RCD__WHOLE;
     v->t = shape_of(t);
     v->t.data = v->store->data;
     if (bytes > 0)
         memcpy(v->t.data, t->data, bytes);
-    l->bytes += bytes;
     return true;
 }
 

@@ -10,15 +10,8 @@
 enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256 };
 
 struct attend {
-    const struct rcd_kernels *kern;
-    const struct rcd__attend_state *state;
-    const struct rcd__edges *e;
-    const int32_t *ids; /* of the rows; NULL: row i is i */
-    struct rcd_spmm sum;
-    struct rcd__edge_inputs in;
-    size_t block_edges; /* the most in a block */
-    size_t per_thread;  /* floats */
-    size_t n_floats;    /* of scratch */
+    struct rcd__attend_work w;
+    size_t per_thread; /* floats */
     float *scratch;
     unsigned taken; /* atomic: bits of places in scratch */
 };
@@ -26,8 +19,8 @@ struct attend {
 /* Scores of the edges of rows [from, to), as f32[edges][groups]. */
 static void score(const struct attend *a, size_t from, size_t to, float *scores, float *steps)
 {
-    const int32_t *ptr = a->e->ptr;
-    const size_t groups = a->state->program.width;
+    const int32_t *ptr = a->w.e->ptr;
+    const size_t groups = a->w.state->program.width;
     int32_t dst[STRETCH];
     size_t row = from;
     for (size_t e = (size_t)ptr[from], n = 0; e < (size_t)ptr[to]; e += n) {
@@ -35,10 +28,10 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
         for (size_t t = 0; t < n; t++) {
             while ((size_t)ptr[row + 1] <= e + t)
                 row++;
-            dst[t] = a->ids != NULL ? a->ids[row] : (int32_t)row;
+            dst[t] = a->w.ids != NULL ? a->w.ids[row] : (int32_t)row;
         }
         const float *got =
-            rcd__edge_program_run(a->kern, &a->state->program, &a->in, e, n, dst, steps);
+            rcd__edge_program_run(a->w.kern, &a->w.state->program, &a->w.in, e, n, dst, steps);
         memcpy(scores + (e - (size_t)ptr[from]) * groups, got, n * groups * sizeof *got);
     }
     for (size_t i = from; i < to; i++) {
@@ -47,10 +40,10 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
                                               .groups = groups,
                                               .a = s,
                                               .y = s,
-                                              .floor = a->state->floor,
-                                              .eps = a->state->eps,
-                                              .raw = a->state->raw};
-        a->kern->edge_softmax(&soft);
+                                              .floor = a->w.state->floor,
+                                              .eps = a->w.state->eps,
+                                              .raw = a->w.state->raw};
+        a->w.kern->edge_softmax(&soft);
     }
 }
 
@@ -65,86 +58,79 @@ static void attend_some(void *ctx, size_t from, size_t to)
             break; /* acquire: pairs with the release of who had the place before */
     }
     float *scores = a->scratch + place * a->per_thread;
-    float *steps = scores + a->block_edges * a->state->program.width;
-    const int32_t *ptr = a->e->ptr;
+    float *steps = scores + a->w.block_edges * a->w.state->program.width;
+    const int32_t *ptr = a->w.e->ptr;
     for (size_t row = from, end = 0; row < to; row = end) {
         end = row + 1;
         while (end < to && (size_t)(ptr[end + 1] - ptr[row]) <= BLOCK_EDGES)
             end++;
         score(a, row, end, scores, steps);
-        struct rcd_spmm part = a->sum;
+        struct rcd_spmm part = a->w.sum;
         part.row_begin = row;
         part.row_end = end;
         part.w = scores;
         part.w_first = (size_t)ptr[row];
-        a->kern->spmm(&part);
+        a->w.kern->spmm(&part);
     }
     __atomic_and_fetch(&a->taken, ~(1u << place), __ATOMIC_RELEASE);
 }
 
 /* What the program reads, checked against what it will be read by. */
-static rcd_status take_leaves(struct rcd_call *c, size_t r, int64_t rows, int64_t x_rows,
-                              struct rcd__attend_work *a)
+struct leaves {
+    struct rcd_call *c;
+    size_t r;
+    int64_t rows, x_rows;
+    struct rcd__attend_work *w;
+};
+
+static bool take_leaf(void *ctx, const struct rcd__edge_step *step, const struct rcd__edge_arg *arg)
 {
-    const struct rcd__edge_program *p = &a->state->program;
-    for (size_t s = 0; s < (p->n > 0 ? 2 * p->n : 1); s++) {
-        const struct rcd__edge_step *step = &p->steps[s / 2];
-        const struct rcd__edge_arg *arg = p->n == 0 ? &p->only : s % 2 == 0 ? &step->a : &step->b;
-        const bool one_sided = step->op == RCD_EDGE_UNARY || step->op == RCD_EDGE_SUMS;
-        if (arg->from == RCD__FROM_STEP || (p->n > 0 && s % 2 == 1 && one_sided))
-            continue;
-        const struct rcd_tensor *t = rcd__in(c, RCD__ATTEND_LEAVES + arg->i, r);
-        const bool uniform = arg->from == RCD__FROM_UNIFORM;
-        const int64_t n = arg->from == RCD__FROM_SRC   ? x_rows
-                          : arg->from == RCD__FROM_DST ? rows
-                                                       : (int64_t)a->e->n;
-        const size_t want = arg->single                 ? 1
-                            : p->n == 0                 ? p->width
-                            : step->op == RCD_EDGE_SUMS ? step->width * step->inner
-                                                        : step->width;
-        const size_t width = uniform ? t->n : t->rank < 1 ? 0 : rcd__span(t->dims, 1, t->rank);
-        if (width != want || (!uniform && t->dims[0] != n))
-            return rcd__fail(c, r, RCD_EINVAL, "%zu values per edge, want %zu", width, want);
-        a->in.leaves[arg->i] = t->data;
-        a->in.strides[arg->i] = width;
+    const struct leaves *l = ctx;
+    const struct rcd__edge_program *p = &l->w->state->program;
+    const struct rcd_tensor *t = rcd__in(l->c, RCD__ATTEND_LEAVES + arg->i, l->r);
+    const bool uniform = arg->from == RCD__FROM_UNIFORM;
+    const int64_t n = arg->from == RCD__FROM_SRC   ? l->x_rows
+                      : arg->from == RCD__FROM_DST ? l->rows
+                                                   : (int64_t)l->w->e->n;
+    const size_t want = arg->single                 ? 1
+                        : step == NULL              ? p->width
+                        : step->op == RCD_EDGE_SUMS ? step->width * step->inner
+                                                    : step->width;
+    const size_t width = uniform ? t->n : t->rank < 1 ? 0 : rcd__span(t->dims, 1, t->rank);
+    if (width != want || (!uniform && t->dims[0] != n)) {
+        rcd__fail(l->c, l->r, RCD_EINVAL, "%zu values per edge, want %zu", width, want);
+        return false;
     }
-    return RCD_OK;
+    l->w->in.leaves[arg->i] = t->data;
+    l->w->in.strides[arg->i] = width;
+    return true;
 }
 
-static void plan_blocks(struct attend *a, const struct rcd__team *team)
+/* For one thread. */
+static size_t floats(const struct rcd__attend_work *w)
 {
-    a->block_edges = BLOCK_EDGES;
-    for (size_t i = 0; i < a->e->rows; i++) {
-        size_t n = (size_t)(a->e->ptr[i + 1] - a->e->ptr[i]);
-        a->block_edges = n > a->block_edges ? n : a->block_edges;
-    }
-    a->per_thread = a->block_edges * a->state->program.width +
-                    rcd__edge_program_floats(&a->state->program, STRETCH) + RCD_LANES;
-    a->n_floats = rcd__team_size(team) * a->per_thread;
+    return w->block_edges * w->state->program.width +
+           rcd__edge_program_floats(&w->state->program, STRETCH) + RCD_LANES;
 }
 
-size_t rcd__attend_floats(const struct rcd__attend_work *w, const struct rcd__team *team)
+size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *team)
 {
-    struct attend a = {.state = w->state, .e = w->e};
-    plan_blocks(&a, team);
-    return a.n_floats;
+    w->block_edges = BLOCK_EDGES;
+    for (size_t i = 0; i < w->e->rows; i++) {
+        size_t n = (size_t)(w->e->ptr[i + 1] - w->e->ptr[i]);
+        w->block_edges = n > w->block_edges ? n : w->block_edges;
+    }
+    return rcd__team_size(team) * floats(w);
 }
 
 void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch)
 {
-    struct attend a = {.kern = w->kern,
-                       .state = w->state,
-                       .e = w->e,
-                       .ids = w->ids,
-                       .sum = w->sum,
-                       .in = w->in,
-                       .scratch = scratch};
-    a.sum.ptr = a.e->ptr;
-    a.sum.col = a.in.col = a.e->col;
-    a.in.edge = a.e->edge;
-    a.sum.n_edges = a.e->n;
-    plan_blocks(&a, team);
-    rcd__team_run(team, a.e->rows, PARALLEL_ROWS, attend_some, &a);
+    struct attend a = {.w = *w, .per_thread = floats(w), .scratch = scratch};
+    a.w.sum.ptr = w->e->ptr;
+    a.w.sum.col = a.w.in.col = w->e->col;
+    a.w.in.edge = w->e->edge;
+    a.w.sum.n_edges = w->e->n;
+    rcd__team_run(team, w->e->rows, PARALLEL_ROWS, attend_some, &a);
 }
 
 static rcd_status run_attend(struct rcd_call *c, size_t r)
@@ -174,9 +160,9 @@ static rcd_status run_attend(struct rcd_call *c, size_t r)
                                          .y = out->data,
                                          .bias = bias != NULL ? bias->data : NULL,
                                          .relu = state->end.relu}};
-    st = take_leaves(c, r, out->dims[0], x->dims[0], &a);
-    if (st != RCD_OK)
-        return st;
+    struct leaves leaves = {c, r, out->dims[0], x->dims[0], &a};
+    if (!rcd__edge_leaves(&state->program, take_leaf, &leaves))
+        return RCD_EINVAL; /* said */
     rcd__rows_rest(c, r, &state->end, e.rows, out);
     float *scratch = rcd__scratch(c, r, rcd__attend_floats(&a, c->x->team) * sizeof *scratch);
     if (scratch == NULL)
@@ -186,10 +172,5 @@ static rcd_status run_attend(struct rcd_call *c, size_t r)
     return RCD_OK;
 }
 
-static rcd_status check_none(struct rcd_check *k)
-{
-    return rcd__refuse(k, "made by fusion only");
-}
-
 const struct rcd_op rcd__op_attend = {
-    .name = "Attend", .domain = "recurd.fused", .check = check_none, .run = run_attend};
+    .name = "Attend", .domain = "recurd.fused", .check = rcd__check_fused, .run = run_attend};

@@ -169,14 +169,9 @@ rcd_status rcd__take_edges(struct rcd_call *c, size_t r, int64_t rows, int64_t x
     return RCD_OK;
 }
 
-static rcd_status check_none(struct rcd_check *k)
-{
-    return rcd__refuse(k, "made by fusion only");
-}
-
 const struct rcd_op rcd__op_csr = {
-    .name = "Csr", .domain = "recurd.fused", .check = check_none, .run = run_csr};
+    .name = "Csr", .domain = "recurd.fused", .check = rcd__check_fused, .run = run_csr};
 const struct rcd_op rcd__op_csr_cols = {
-    .name = "CsrCols", .domain = "recurd.fused", .check = check_none, .run = run_cols};
+    .name = "CsrCols", .domain = "recurd.fused", .check = rcd__check_fused, .run = run_cols};
 const struct rcd_op rcd__op_csr_factors = {
-    .name = "CsrFactors", .domain = "recurd.fused", .check = check_none, .run = run_factors};
+    .name = "CsrFactors", .domain = "recurd.fused", .check = rcd__check_fused, .run = run_factors};

@@ -10,6 +10,20 @@ size_t rcd__edge_program_floats(const struct rcd__edge_program *p, size_t n)
     return widths * n;
 }
 
+bool rcd__edge_leaves(const struct rcd__edge_program *p, rcd__edge_leaf_fn *f, void *ctx)
+{
+    if (p->n == 0)
+        return f(ctx, NULL, &p->only);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct rcd__edge_step *s = &p->steps[i];
+        const bool two = s->op != RCD_EDGE_UNARY && s->op != RCD_EDGE_SUMS;
+        if ((s->a.from != RCD__FROM_STEP && !f(ctx, s, &s->a)) ||
+            (two && s->b.from != RCD__FROM_STEP && !f(ctx, s, &s->b)))
+            return false;
+    }
+    return true;
+}
+
 struct block {
     const struct rcd__edge_program *p;
     const struct rcd__edge_inputs *in;

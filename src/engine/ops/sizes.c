@@ -3,11 +3,6 @@
  * be computed only to ask how large it is. */
 #include "sizes.h"
 
-static rcd_status check_none(struct rcd_check *k)
-{
-    return rcd__refuse(k, "made by fusion only");
-}
-
 static rcd_status run(struct rcd_call *c, size_t r)
 {
     const struct rcd__sizes *s = c->node->state;
@@ -32,4 +27,4 @@ static rcd_status run(struct rcd_call *c, size_t r)
 }
 
 const struct rcd_op rcd__op_sizes = {
-    .name = "Sizes", .domain = "recurd.fused", .check = check_none, .run = run};
+    .name = "Sizes", .domain = "recurd.fused", .check = rcd__check_fused, .run = run};

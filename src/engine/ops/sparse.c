@@ -58,6 +58,13 @@ static void sum_some(void *ctx, size_t from, size_t to)
     s->kern->spmm(&part);
 }
 
+void rcd__spmm_rows(const struct rcd_kernels *kern, struct rcd__team *team,
+                    const struct rcd_spmm *s, size_t chunk)
+{
+    struct some_rows some = {kern, s};
+    rcd__team_run(team, s->row_end, chunk, sum_some, &some);
+}
+
 enum { PARALLEL_ROWS = 512 };
 
 static rcd_status take_factors(struct rcd_call *c, size_t r, const struct rcd__edges *e,
@@ -115,16 +122,10 @@ static rcd_status run_spmm(struct rcd_call *c, size_t r)
         return st;
     if (!s.accumulate)
         rcd__rows_rest(c, r, &state->end, e.rows, out);
-    struct some_rows some = {c->kern, &s};
     if (width > 0)
-        rcd__team_run(c->x->team, e.rows, PARALLEL_ROWS, sum_some, &some);
+        rcd__spmm_rows(c->kern, c->x->team, &s, PARALLEL_ROWS);
     return RCD_OK;
 }
 
-static rcd_status check_none(struct rcd_check *k)
-{
-    return rcd__refuse(k, "made by fusion only");
-}
-
 const struct rcd_op rcd__op_spmm = {
-    .name = "Spmm", .domain = "recurd.fused", .check = check_none, .run = run_spmm};
+    .name = "Spmm", .domain = "recurd.fused", .check = rcd__check_fused, .run = run_spmm};

@@ -114,6 +114,16 @@ RCD_MUST_CHECK rcd_status rcd__rows_new(struct rcd_call *c, size_t r,
 void rcd__rows_rest(struct rcd_call *c, size_t r, const struct rcd__row_end *end, size_t from,
                     const struct rcd_tensor *out);
 
+struct rcd__team;
+/** Rows [0, s->row_end) of a sparse product, `chunk` at a time, by all of the team. */
+void rcd__spmm_rows(const struct rcd_kernels *kern, struct rcd__team *team,
+                    const struct rcd_spmm *s, size_t chunk);
+
+/** What a program reads from outside: f(ctx, step, arg) for each, in order; step NULL: `only`. Stops at the
+ * first false, and returns it. */
+typedef bool rcd__edge_leaf_fn(void *ctx, const struct rcd__edge_step *step,
+                               const struct rcd__edge_arg *arg);
+bool rcd__edge_leaves(const struct rcd__edge_program *p, rcd__edge_leaf_fn *f, void *ctx);
 /** Scratch floats that one thread needs for `n` edges at a time. */
 size_t rcd__edge_program_floats(const struct rcd__edge_program *p, size_t n);
 /** Run a program over sorted edges [from, from + n): y f32[n][width], or NULL to have the result in
@@ -135,8 +145,9 @@ struct rcd__attend_work {
     const int32_t *ids; /* i32[e->rows]: what the rows are called in the program; NULL: 0, 1, ... */
     struct rcd_spmm sum;        /* x, x_rows, groups, chan, y, bias, relu */
     struct rcd__edge_inputs in; /* leaves, strides */
+    size_t block_edges; /* set by rcd__attend_floats: the most edges that are done together */
 };
-struct rcd__team;
 /** Floats of scratch. */
-size_t rcd__attend_floats(const struct rcd__attend_work *w, const struct rcd__team *team);
+size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *team);
+/** After rcd__attend_floats. */
 void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch);
