@@ -5,15 +5,16 @@
 #include "../team.h"
 #include "sparse.h"
 
+#include <sched.h>
 #include <string.h>
 
-enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256 };
+enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256, PLACES = 32 };
 
 struct attend {
     struct rcd__attend_work w;
     size_t per_thread; /* floats */
     float *scratch;
-    unsigned taken; /* atomic: bits of places in scratch */
+    unsigned taken; /* atomic: bits of the PLACES in scratch */
 };
 
 /* Scores of the edges of rows [from, to), as f32[edges][groups]. */
@@ -50,8 +51,13 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
 static void attend_some(void *ctx, size_t from, size_t to)
 {
     struct attend *a = ctx;
-    unsigned place = 0;
-    for (unsigned seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED);;) {
+    unsigned seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED), place = 0;
+    for (;;) {
+        if (~seen == 0) { /* more threads than places */
+            sched_yield();
+            seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED);
+            continue;
+        }
         place = (unsigned)__builtin_ctz(~seen);
         if (__atomic_compare_exchange_n(&a->taken, &seen, seen | 1u << place, false,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
@@ -120,7 +126,8 @@ size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *te
         size_t n = (size_t)(w->e->ptr[i + 1] - w->e->ptr[i]);
         w->block_edges = n > w->block_edges ? n : w->block_edges;
     }
-    return rcd__team_size(team) * floats(w);
+    const unsigned threads = rcd__team_size(team);
+    return (threads < PLACES ? threads : PLACES) * floats(w);
 }
 
 void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch)

@@ -240,3 +240,42 @@ Test(engine_fuse, what_ends_a_row_is_part_of_the_sum)
         rcd_plan_unref(p);
     }
 }
+
+/* More threads than there are places in scratch take turns; every row has the bits of one thread. */
+Test(engine_fuse, attention_by_forty_threads_has_the_bits_of_one)
+{
+    enum { NODES = 40000, EDGES = 90000, FEATURES = 6 };
+    const int64_t x_dims[] = {NODES, FEATURES}, e_dims[] = {2, EDGES};
+    static float x[NODES * FEATURES];
+    static int64_t edges[2 * EDGES];
+    uint32_t seed = 7;
+    for (size_t i = 0; i < RCD_COUNT(x); i++)
+        x[i] = (float)(int32_t)(seed = seed * 1664525u + 1013904223u) / 2147483648.0f;
+    for (size_t i = 0; i < RCD_COUNT(edges); i++)
+        edges[i] = (seed = seed * 1664525u + 1013904223u) / 65536 % NODES;
+    struct rcd_tensor in[2], out[2] = {{.dtype = RCD_NONE}, {.dtype = RCD_NONE}};
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims));
+    in[0].data = x;
+    in[1].data = edges;
+    in[0].block = in[1].block = NULL;
+    rcd_plan *p = golden("graph_gat_ts18");
+    rcd_exec *exec[2];
+    for (int k = 0; k < 2; k++) {
+        struct rcd_infer req = {.in = in, .out = &out[k]}, *list[] = {&req};
+        struct rcd_error err = {.text = ""};
+        exec[k] = rcd_exec_new((size_t)1 << 30, (size_t)1 << 28);
+        cr_assert(exec[k] != NULL && rcd_exec_set_threads(exec[k], k == 0 ? 1 : 40, &err) == RCD_OK,
+                  "%s", err.text);
+        rcd_exec_run(exec[k], p, 1, list, NULL);
+        cr_assert(req.err.code == RCD_OK, "%s", req.err.text);
+    }
+    cr_expect(out[0].n == out[1].n && out[0].n > 0 &&
+              memcmp(out[0].data, out[1].data, out[0].n * sizeof(float)) == 0);
+    for (int k = 0; k < 2; k++) {
+        struct rcd_infer req = {.out = &out[k]};
+        rcd_infer_drop(&req, 1);
+        rcd_exec_free(exec[k]);
+    }
+    rcd_plan_unref(p);
+}
