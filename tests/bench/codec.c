@@ -2,6 +2,7 @@
  * infer bodies, against jansson (parse, walk, free; build, dump, free), in one run, interleaved, medians.
  * Also the memory that a decoded tensor takes, and how often memory was asked for. */
 #include "recurd/codec.h"
+#include "rig/median.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -150,12 +151,6 @@ static void jansson_out(const struct body *b)
 
 /* ---- measuring --------------------------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 typedef void way(const struct body *b);
 
 static double ns_per_number(way *f, const struct body *b)
@@ -181,10 +176,8 @@ static void measure(const struct body *b)
     for (size_t r = 0; r < ROUNDS; r++)
         for (size_t w = 0; w < 4; w++)
             ns[w][r] = ns_per_number(ways[w], b);
-    for (size_t w = 0; w < 4; w++) {
-        qsort(ns[w], ROUNDS, sizeof(double), ascending);
-        mid[w] = ns[w][ROUNDS / 2];
-    }
+    for (size_t w = 0; w < 4; w++)
+        mid[w] = rig_median(ns[w], ROUNDS);
     double text = (double)b->len / (double)b->n;
     printf("%8zu %-9s %7.1f x %7.1f %8.0f %7.1f x %7.1f %8zu %8.2f %8zu\n", b->n, b->what,
            mid[1] / mid[0], mid[0], 1e3 * text / mid[0], mid[3] / mid[2], mid[2], asked[0],

@@ -1,6 +1,7 @@
 /* kernels.c - the products and the LSTM step against this machine's own peak of fused multiply-adds,
  * measured in the same run, one thread, CPU time; medians of several rounds, interleaved. Reports ratios. */
 #include "rig/machine.h"
+#include "rig/median.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,18 +84,6 @@ static double measure(const struct work *w)
     return 2.0 * (double)(w->rows * w->r.k * w->r.padded) * (double)n / (double)(now - start);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-    qsort(v, ROUNDS, sizeof *v, ascending);
-    return v[ROUNDS / 2];
-}
-
 int main(void)
 {
     static const size_t hiddens[] = {128, 256, 512, 1024}, batches[] = {1, 4, 8, 16, 32, 64};
@@ -113,7 +102,8 @@ int main(void)
                 p[r] = measure(&product);
                 s[r] = measure(&step);
             }
-            double top = median(best), gp = median(p), gs = median(s);
+            double top = rig_median(best, ROUNDS), gp = rig_median(p, ROUNDS),
+                   gs = rig_median(s, ROUNDS);
             printf("%6zu %6zu  %12.1f %7.0f%%  %12.1f %7.0f%%\n", hiddens[i], batches[j], gp,
                    100.0 * gp / top, gs, 100.0 * gs / top);
         }

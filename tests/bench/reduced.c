@@ -6,6 +6,7 @@
  * (as wide as the layer) and the recurrent part. Rounds are interleaved; medians; ratios are to f32. "read"
  * is the time of loading the same bytes once, front to back: the limit at batch 1. */
 #include "recurd/kernels_reduced.h"
+#include "rig/median.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,18 +199,6 @@ static double measure_read(struct net *net)
     return (double)(now - start) / 1e3 / (double)(n - 1);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-    qsort(v, ROUNDS, sizeof *v, ascending);
-    return v[ROUNDS / 2];
-}
-
 static void compare(size_t layers, size_t hidden, size_t batch)
 {
     static struct net nets[RCD_WEIGHTS_MAX];
@@ -222,9 +211,9 @@ static void compare(size_t layers, size_t hidden, size_t batch)
             reading[how][r] = measure_read(&nets[how]);
         }
     }
-    double base = median(step[0]);
+    double base = rig_median(step[0], ROUNDS);
     for (int how = 0; how < RCD_WEIGHTS_MAX; how++) {
-        double us = median(step[how]), read_us = median(reading[how]);
+        double us = rig_median(step[how], ROUNDS), read_us = rig_median(reading[how], ROUNDS);
         printf("%3zu x %-5zu %5zu  %-5s %6.2f x  %9.1f us  %8.1f MB  %6.1f GB/s  %5.0f%%\n", layers,
                hidden, batch, rcd_weights_name((rcd_weights)how), base / us, us,
                (double)nets[how].bytes / 1e6, (double)nets[how].bytes / us / 1e3,

@@ -6,10 +6,9 @@ import http.client
 import json
 import pathlib
 import shutil
-import threading
 
 import daemon
-from test_graphs import (F, GAE, GCN, RNG, Graph, edge_index, good, infer, output, read, refused, rows, serving,
+from test_graphs import (F, GAE, GCN, RNG, Crowd, Graph, edge_index, good, infer, output, read, refused, rows, serving,
                          tensor, vector)
 
 GAT, SAGE = "graph_gat_ts18", "graph_sage_mean_ts18"
@@ -177,19 +176,7 @@ def test_crowd_of_changes():
         good(d, "PUT", "/v2/graphs/w", g.inputs())
         events = Events(d, f"/v2/graphs/w/events?model={GCN}")
         assert events.next()[0] == "subscribed"
-        mirror, seen, failures = Mirror(*output(infer(d, GCN, graph="w"))), [], []
-
-        def ask():
-            try:
-                for _ in range(40):
-                    answer = infer(d, GCN, graph="w")
-                    seen.append((answer["parameters"]["graph_version"], output(answer)[0]))
-            except AssertionError as e:
-                failures.append(e)
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for t in threads:
-            t.start()
+        mirror, crowd = Mirror(*output(infer(d, GCN, graph="w"))), Crowd(d, "w", 3, 40)
         wants = {1: mirror.flat()}
         for version in range(2, 42):
             i = RNG.randrange(400)
@@ -198,9 +185,7 @@ def test_crowd_of_changes():
             assert good(d, "PATCH", "/v2/graphs/w", inputs)["version"] == version
             if version % 8 == 0:
                 wants[version] = output(infer(d, GCN, g.plain()))[0]
-        for t in threads:
-            t.join()
-        assert not failures, failures
+        seen = crowd.answers()
         checked = [v for v, y in seen if v in wants]
         assert all(wants[v] == y for v, y in seen if v in wants), checked
         last = output(infer(d, GCN, g.plain()))[0]

@@ -168,6 +168,30 @@ class Graph:
         return [rows("x", self.x), edge_index(self.edges)]
 
 
+class Crowd:
+    """Threads that ask GCN about a graph, each so many times; answers() waits and gives (version, output) of all."""
+
+    def __init__(self, d, name, threads, times):
+        self.seen, self.failures = [], []
+        self.threads = [threading.Thread(target=self.ask, args=(d, name, times)) for _ in range(threads)]
+        for t in self.threads:
+            t.start()
+
+    def ask(self, d, name, times):
+        try:
+            for _ in range(times):
+                answer = infer(d, GCN, graph=name)
+                self.seen.append((answer["parameters"]["graph_version"], output(answer)[0]))
+        except AssertionError as e:
+            self.failures.append(e)
+
+    def answers(self):
+        for t in self.threads:
+            t.join()
+        assert not self.failures, self.failures
+        return self.seen
+
+
 def serving(*options):
     return daemon.Daemon(serving.repository, *options)
 
@@ -312,28 +336,14 @@ def test_crowd_with_changes():
     with serving() as d:
         g = Graph(20, 40)
         good(d, "PUT", "/v2/graphs/w", g.inputs())
-        wants, seen, failures = {1: output(infer(d, GCN, g.plain()))[0]}, [], []
-
-        def ask():
-            try:
-                for _ in range(25):
-                    answer = infer(d, GCN, graph="w")
-                    seen.append((answer["parameters"]["graph_version"], output(answer)[0]))
-            except AssertionError as e:
-                failures.append(e)
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for t in threads:
-            t.start()
+        wants, crowd = {1: output(infer(d, GCN, g.plain()))[0]}, Crowd(d, "w", 4, 25)
         for version in range(2, 12):
             i = RNG.randrange(20)
             g.x[i] = vector()
             made = good(d, "PATCH", "/v2/graphs/w", [tensor("set.nodes", "INT64", (1,), [i]), rows("set.x", [g.x[i]])])
             assert made["version"] == version
             wants[version] = output(infer(d, GCN, g.plain()))[0]
-        for t in threads:
-            t.join()
-        assert not failures, failures
+        seen = crowd.answers()
         assert len(seen) == 100 and all(wants[v] == y for v, y in seen)
 
 

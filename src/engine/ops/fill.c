@@ -62,7 +62,7 @@ static rcd_status check_size(struct rcd_check *k)
     return rcd__check_arity(k, 1, 1, 1, 1);
 }
 
-static rcd_status run_size(struct rcd_call *c, size_t r)
+rcd_status rcd__run_size(struct rcd_call *c, size_t r)
 {
     struct rcd_tensor *out = NULL;
     rcd_status st = rcd__new_out(c, 0, r, RCD_I64, 0, NULL, &out);
@@ -314,7 +314,7 @@ static rcd_status run_trilu(struct rcd_call *c, size_t r)
 
 static const struct rcd_op ops[] = {
     {.name = "Shape", .since = 1, .check = check_shape, .run = run_shape},
-    {.name = "Size", .since = 1, .check = check_size, .run = run_size},
+    {.name = "Size", .since = 1, .check = check_size, .run = rcd__run_size},
     {.name = "ConstantOfShape", .since = 9, .check = check_constant, .run = run_constant},
     {.name = "Range", .since = 11, .check = check_range, .run = run_range},
     {.name = "OneHot", .since = 9, .check = check_onehot, .run = run_onehot},

@@ -109,6 +109,8 @@ RCD_MUST_CHECK rcd_status rcd__binary_check(struct rcd_check *k, rcd__inner2 *co
 
 /** Output 0 with the shape of input 0, type t. */
 rcd_status rcd__new_like(const struct rcd_call *c, size_t r, rcd_dtype t, struct rcd_tensor **ret);
+/** Output 0: how many elements input 0 has (Size; SequenceLength). */
+rcd_status rcd__run_size(struct rcd_call *c, size_t r);
 /** Copy `bytes` where dst may be NULL for 0 bytes. */
 void rcd__copy(void *dst, const void *src, size_t bytes);
 /** Is a checked node one of unary.c's? Then what it computes. */

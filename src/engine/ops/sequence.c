@@ -169,15 +169,6 @@ static rcd_status check_length(struct rcd_check *k)
     return st == RCD_OK ? rcd__list_want(k, 0) : st;
 }
 
-static rcd_status run_length(struct rcd_call *c, size_t r)
-{
-    struct rcd_tensor *out = NULL;
-    rcd_status st = rcd__new_out(c, 0, r, RCD_I64, 0, NULL, &out);
-    if (st == RCD_OK && out != NULL)
-        *(int64_t *)out->data = (int64_t)rcd__in(c, 0, r)->n;
-    return st;
-}
-
 /* ---- joining and splitting ----------------------------------------------------------------- */
 
 static rcd_status check_join(struct rcd_check *k)
@@ -341,7 +332,7 @@ static const struct rcd_op ops[] = {
     {.name = "SequenceLength",
      .since = 11,
      .check = check_length,
-     .run = run_length,
+     .run = rcd__run_size,
      .compound = true},
     {.name = "ConcatFromSequence",
      .since = 11,

@@ -1,8 +1,12 @@
 /* small_store.c - see small_store.h. */
 #include "small_store.h"
 
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void on_event(void *ctx, const struct rcd_session_event *e)
 {
@@ -42,6 +46,18 @@ void small_close(struct small *m)
 {
     m->s = rcd_sessions_free(m->s);
     RCD_ASSERT(m->budget.used == 0);
+}
+
+void small_end(struct small *m, const char *folder)
+{
+    small_close(m);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        if (e->d_name[0] != '.')
+            cr_expect_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
+    }
+    closedir(d);
+    cr_expect_eq(rmdir(folder), 0);
 }
 
 struct rcd_session_id number(uint64_t n)

@@ -14,6 +14,8 @@ struct small {
 /** More than the defaults of `more` may be NULL. */
 void small_open(struct small *m, const struct rcd_sessions_opts *more);
 void small_close(struct small *m);
+/** Closes it, and removes its folder, which has files only. */
+void small_end(struct small *m, const char *folder);
 struct rcd_session_id number(uint64_t n);
 struct rcd_session_id text(const char *t);
 /** One request: the state's elements each grow by `add`. Returns the status of the first call that fails. */

@@ -26,14 +26,7 @@ static void begin(struct rcd_sessions_opts *opts)
 
 static void end(void)
 {
-    static const char *const suffixes[] = {"", ".lmdb", ".lmdb-lock"};
-    small_close(&m);
-    for (size_t i = 0; i < RCD_COUNT(suffixes); i++) {
-        char name[160];
-        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
-        (void)unlink(name);
-    }
-    cr_expect_eq(rmdir(folder), 0);
+    small_end(&m, folder);
 }
 
 /* Ids are numbers and texts by turns. */

@@ -46,14 +46,7 @@ static size_t files(void)
 
 static void end(void)
 {
-    small_close(&m);
-    DIR *d = opendir(folder);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        if (e->d_name[0] != '.')
-            cr_expect_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
-    }
-    closedir(d);
-    cr_expect_eq(rmdir(folder), 0);
+    small_end(&m, folder);
 }
 
 Test(sessions_recover, everything_is_there_again)
