@@ -23,6 +23,8 @@ struct rcd__disk {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* being written */
+    bool changed; /* by it */
+    struct rcd__tally kept, now;
 };
 
 /* LMDB calls a short write EIO; a full disk makes one. */
@@ -131,7 +133,8 @@ static rcd_status rescue(rcd_sessions *s, const char *from, struct rcd_error *er
     rcd_status st = rcd__disk_begin(s, err);
     if (st != RCD_OK)
         return st;
-    if (rcd__salvage(from, rescue_one, &r))
+    struct rcd__tally was;
+    if (rcd__salvage(from, rescue_one, &r, &was))
         rcd__store_say(s, LOG_WARNING, "%s is sound when it is read again", from);
     st = rcd__disk_end(s, r.err.code == RCD_OK, err);
     if (r.err.code != RCD_OK)
@@ -162,7 +165,8 @@ rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync, struct rcd_erro
     snprintf(path, sizeof path, "%s.lmdb", s->path);
     if (!keep && unlink(path) != 0 && errno != ENOENT)
         return rcd_fail(err, RCD_EIO, "%s: %s", path, strerror(errno));
-    bool damaged = stat(path, &about) == 0 && !rcd__salvage(path, look, NULL);
+    struct rcd__tally tally = {.count = 0};
+    bool damaged = stat(path, &about) == 0 && !rcd__salvage(path, look, NULL, &tally);
     rcd_status st = damaged ? aside(s, path, name, err) : RCD_OK;
     if (st != RCD_OK)
         return st;
@@ -172,7 +176,10 @@ rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync, struct rcd_erro
     int rc = open_env(path, sync ? 0 : MDB_NOSYNC, s->disk);
     if (rc != 0)
         return failed(s, rc, err);
-    return damaged ? rescue(s, name, err) : RCD_OK;
+    if (damaged)
+        return rescue(s, name, err);
+    s->disk->kept = tally;
+    return RCD_OK;
 }
 
 void rcd__disk_close(rcd_sessions *s)
@@ -188,39 +195,81 @@ void rcd__disk_close(rcd_sessions *s)
 rcd_status rcd__disk_begin(rcd_sessions *s, struct rcd_error *err)
 {
     int rc = mdb_txn_begin(s->disk->env, NULL, 0, &s->disk->txn);
+    s->disk->now = s->disk->kept;
+    s->disk->changed = false;
     return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+/* What is there under the key goes out of the tally. */
+static int untally(struct rcd__disk *d, MDB_val *key)
+{
+    MDB_val old;
+    uint64_t sum = 0;
+    int rc = mdb_get(d->txn, d->dbi, key, &old);
+    if (rc != 0)
+        return rc;
+    d->now.count--;
+    memcpy(&sum, old.mv_data, old.mv_size < sizeof sum ? old.mv_size : sizeof sum);
+    d->now.sum -= sum;
+    return 0;
 }
 
 rcd_status rcd__disk_put(rcd_sessions *s, const struct rcd_session_id *id, const void *bytes,
                          size_t len, struct rcd_error *err)
 {
     char text[RCD_SESSION_ID_MAX + 1];
+    struct rcd__disk *d = s->disk;
     union {
         const void *c;
         void *p;
     } from = {.c = bytes};
     MDB_val key = key_of(id, text), value = {.mv_size = len, .mv_data = from.p};
-    int rc = mdb_put(s->disk->txn, s->disk->dbi, &key, &value, 0);
+    uint64_t sum = 0;
+    RCD_ASSERT(len >= sizeof sum);
+    memcpy(&sum, bytes, sizeof sum);
+    int rc = untally(d, &key);
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        rc = mdb_put(d->txn, d->dbi, &key, &value, 0);
+    d->now.count++;
+    d->now.sum += sum;
+    d->changed = true;
     return rc == 0 ? RCD_OK : failed(s, rc, err);
 }
 
 rcd_status rcd__disk_delete(rcd_sessions *s, const struct rcd_session_id *id, struct rcd_error *err)
 {
     char text[RCD_SESSION_ID_MAX + 1];
+    struct rcd__disk *d = s->disk;
     MDB_val key = key_of(id, text);
-    int rc = mdb_del(s->disk->txn, s->disk->dbi, &key, NULL);
-    return rc == 0 || rc == MDB_NOTFOUND ? RCD_OK : failed(s, rc, err);
+    int rc = untally(d, &key);
+    if (rc == MDB_NOTFOUND)
+        return RCD_OK;
+    if (rc == 0)
+        rc = mdb_del(d->txn, d->dbi, &key, NULL);
+    d->changed = true;
+    return rc == 0 ? RCD_OK : failed(s, rc, err);
 }
 
 rcd_status rcd__disk_end(rcd_sessions *s, bool good, struct rcd_error *err)
 {
-    MDB_txn *txn = s->disk->txn;
-    s->disk->txn = NULL;
+    struct rcd__disk *d = s->disk;
+    MDB_txn *txn = d->txn;
+    char first[] = {RCD__TALLY_KEY};
+    MDB_val key = {.mv_size = 1, .mv_data = first},
+            value = {.mv_size = sizeof d->now, .mv_data = &d->now};
+    d->txn = NULL;
     if (!good) {
         mdb_txn_abort(txn);
         return RCD_OK;
     }
-    int rc = mdb_txn_commit(txn);
+    d->now.txn = mdb_txn_id(txn);
+    int rc = d->changed ? mdb_put(txn, d->dbi, &key, &value, 0) : 0;
+    if (rc != 0)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    if (rc == 0 && d->changed)
+        d->kept = d->now;
     return rc == 0 ? RCD_OK : failed(s, rc, err);
 }
 
@@ -250,7 +299,8 @@ bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char te
     char from[RCD_SESSION_ID_MAX + 1];
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
-    MDB_val key = {.mv_size = 0}, value;
+    char first[] = {RCD__TALLY_KEY + 1};
+    MDB_val key = {.mv_size = 1, .mv_data = first}, value;
     int rc = mdb_txn_begin(s->disk->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0)
         return false;
@@ -264,7 +314,7 @@ bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char te
         if (same)
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     } else if (rc == 0) {
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     }
     bool found = rc == 0 && id_of(&key, ret);
     if (found && ret->text != NULL) {
@@ -281,8 +331,5 @@ bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char te
 
 size_t rcd__disk_count(const rcd_sessions *s)
 {
-    MDB_stat stat = {.ms_entries = 0};
-    if (s->disk != NULL)
-        mdb_env_stat(s->disk->env, &stat);
-    return stat.ms_entries;
+    return s->disk != NULL ? (size_t)s->disk->kept.count : 0;
 }

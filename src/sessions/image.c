@@ -60,7 +60,7 @@ static void put(const rcd_sessions *s, uint32_t row, uint8_t type, const struct 
 rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r, uint32_t row,
                           struct rcd_buf *out, struct rcd_error *err)
 {
-    struct head h = {.layout = s->layout, .last_ms = r->last_ms, .created_s = r->created_s};
+    struct head h = {.layout = s->layout, .last_ms = rcd__last_of(r), .created_s = r->created_s};
     size_t from = out->len;
     rcd_buf_append(out, &h, sizeof h);
     put(s, row, 0, NULL, out);
@@ -99,7 +99,7 @@ static rcd_status take(rcd_sessions *s, const char **at, const char *end, struct
             rcd__blob_new(s, *at, p->answer_len, p->input_hash, &rcd__row_at(s, *ret)->answer, err);
     *at += p->answer_len;
     if (st == RCD_OK)
-        rcd__row_seal(s, rcd__row_at(s, *ret));
+        rcd__row_seal(s, *ret);
     return st;
 }
 
@@ -113,12 +113,9 @@ static rcd_status take_extra(rcd_sessions *s, struct rcd__record *r, uint32_t *l
         return rcd_fail(err, RCD_ENOMEM, "no memory for a session's snapshots");
     }
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){.next = RCD__NONE,
-                             .row = row,
-                             .type = p->type,
-                             .len = p->len,
-                             .tag = rcd__record_tag(r, row)};
+    *x = (struct rcd__extra){.next = RCD__NONE, .row = row, .type = p->type, .len = p->len};
     memcpy(x->name, p->name, p->len);
+    x->tag = rcd__extra_tag(r, x);
     if (p->type == RCD__EXTRA_SNAPSHOT)
         rcd__charge_anyway(s, s->rows.item + sizeof *x);
     if (*link == RCD__NONE)
@@ -172,10 +169,9 @@ rcd_status rcd__image_take(rcd_sessions *s, const struct rcd_session_id *id,
         rcd__session_remove(s, *ret, RCD_SESSION_ENDED, "");
         return st;
     }
-    r->last_ms = h.last_ms;
+    rcd__touch(r, h.last_ms);
     r->created_s = h.created_s;
     r->sum = rcd__record_sum(r);
-    rcd__record_point(r, r->row);
-    __atomic_store_n(&r->state, (uint8_t)RCD__LIVE, __ATOMIC_RELEASE);
+    rcd__record_point(r, r->row, RCD__LIVE);
     return RCD_OK;
 }

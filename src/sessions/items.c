@@ -24,15 +24,59 @@ static rcd_status no_room(const rcd_sessions *s, bool full, struct rcd_error *er
 
 typedef uint64_t __attribute__((may_alias)) word;
 
-void rcd__record_point(struct rcd__record *r, uint32_t row)
+static void put_word(struct rcd__record *r, uint64_t all)
+{
+    __atomic_store_n((word *)(void *)&r->row, all, __ATOMIC_RELEASE);
+}
+
+uint16_t rcd__word_tag(const struct rcd__record *r, uint32_t row, uint8_t state)
+{
+    uint64_t tag = rcd__record_tag(r, row);
+    return (uint16_t)(state == RCD__LIVE ? tag : tag >> 16);
+}
+
+void rcd__record_point(struct rcd__record *r, uint32_t row, uint8_t state)
 {
     const struct {
         uint32_t row;
         uint16_t tag, sum;
-    } parts = {row, (uint16_t)rcd__record_tag(r, row), r->sum};
+    } parts = {row, rcd__word_tag(r, row, state), r->sum};
     uint64_t all = 0;
     memcpy(&all, &parts, sizeof all);
-    __atomic_store_n((word *)(void *)&r->row, all, __ATOMIC_RELEASE);
+    put_word(r, all);
+    __atomic_store_n(&r->state, state, __ATOMIC_RELAXED);
+}
+
+void rcd__record_clear(struct rcd__record *r)
+{
+    put_word(r, RCD__FREE_WORD);
+    __atomic_store_n(&r->state, (uint8_t)RCD__FREE, __ATOMIC_RELAXED);
+}
+
+uint64_t rcd__record_word(const struct rcd__record *r)
+{
+    return *(const word *)(const void *)&r->row;
+}
+
+/* ---- times: 42 bits of milliseconds, and 22 that say whether they are what was written ------------- */
+
+enum { MS_BITS = 42 };
+
+static uint64_t coded(uint64_t ms)
+{
+    ms &= ((uint64_t)1 << MS_BITS) - 1;
+    return ms | (ms * 0x9e3779b97f4a7c15u) >> MS_BITS << MS_BITS;
+}
+
+void rcd__touch(struct rcd__record *r, uint64_t ms)
+{
+    r->last = coded(ms);
+}
+
+bool rcd__last_ms(const struct rcd__record *r, uint64_t *ret)
+{
+    *ret = rcd__last_of(r);
+    return r->last == coded(*ret);
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -50,15 +94,17 @@ rcd_status rcd__row_new(rcd_sessions *s, uint32_t *ret, struct rcd_error *err)
     return RCD_OK;
 }
 
-uint64_t rcd__row_sum(const rcd_sessions *s, const struct rcd__row *row)
+/* The place is part of it: a row that stands in another one's is damage. */
+uint64_t rcd__row_sum(const rcd_sessions *s, uint32_t row)
 {
-    uint64_t seed = row->steps * 0x9e3779b97f4a7c15u ^ row->answer;
-    return XXH3_64bits_withSeed(row->state, s->row_bytes, seed) | 1; /* a free row's is 0 */
+    const struct rcd__row *r = rcd__row_at(s, row);
+    uint64_t seed = r->steps * 0x9e3779b97f4a7c15u ^ ((uint64_t)row << 32 | r->answer);
+    return XXH3_64bits_withSeed(r->state, s->row_bytes, seed) | 1; /* a free row's is 0 */
 }
 
-void rcd__row_seal(const rcd_sessions *s, struct rcd__row *row)
+void rcd__row_seal(const rcd_sessions *s, uint32_t row)
 {
-    row->sum = rcd__row_sum(s, row);
+    rcd__row_at(s, row)->sum = rcd__row_sum(s, row);
 }
 
 void rcd__row_ref(rcd_sessions *s, uint32_t row)
@@ -138,9 +184,10 @@ struct rcd__blob *rcd__blob_at(const rcd_sessions *s, uint32_t blob)
     return rcd__slab_at(&s->blobs[blob >> SIZE_SHIFT], blob & ((1u << SIZE_SHIFT) - 1));
 }
 
-uint64_t rcd__blob_sum(const struct rcd__blob *b)
+uint64_t rcd__blob_sum(const struct rcd__blob *b, uint32_t blob)
 {
-    return XXH3_64bits_withSeed(b->data, b->len, b->input_hash ^ b->len) | 1;
+    return XXH3_64bits_withSeed(b->data, b->len, b->input_hash ^ ((uint64_t)blob << 32 | b->len)) |
+           1;
 }
 
 rcd_status rcd__blob_new(rcd_sessions *s, const void *bytes, size_t len, uint64_t input_hash,
@@ -164,7 +211,7 @@ rcd_status rcd__blob_new(rcd_sessions *s, const void *bytes, size_t len, uint64_
     memcpy(b->data, bytes, len);
     b->len = (uint32_t)len;
     b->input_hash = input_hash;
-    b->sum = rcd__blob_sum(b);
+    b->sum = rcd__blob_sum(b, *ret);
     return RCD_OK;
 }
 

@@ -100,7 +100,7 @@ static unsigned retry_after(const rcd_sessions *s)
     uint64_t now = rcd__clock_ms();
     if (s->lru_head == RCD__NONE)
         return RETRY_MAX_S;
-    uint64_t end = rcd__record_at(s, s->lru_head)->last_ms + s->opts.idle_ms;
+    uint64_t end = rcd__last_of(rcd__record_at(s, s->lru_head)) + s->opts.idle_ms;
     uint64_t left = end > now ? (end - now) / 1000 + 1 : 1;
     return left < RETRY_MAX_S ? (unsigned)left : RETRY_MAX_S;
 }
@@ -183,15 +183,15 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
         rcd__uncharge(s, s->charge);
         return st;
     }
-    r->last_ms = rcd__clock_ms();
-    r->created_s = (uint32_t)(r->last_ms / 1000);
+    uint64_t now = rcd__clock_ms();
+    rcd__touch(r, now);
+    r->created_s = (uint32_t)(now / 1000);
     r->extras = RCD__NONE;
     r->generation++;
     r->busy = 0;
     r->dirty = 1;
     r->sum = rcd__record_sum(r);
-    rcd__record_point(r, RCD__NONE);
-    __atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
+    rcd__record_point(r, RCD__NONE, state);
     rcd__table_put(s, rcd__id_hash(id), at);
     rcd__lru_link(s, at);
     if (state == RCD__LIVE) {
@@ -227,7 +227,7 @@ void rcd__session_remove(rcd_sessions *s, uint32_t at, rcd_session_event_kind wh
         }
     }
     rcd__table_remove(s, &id);
-    __atomic_store_n(&r->state, (uint8_t)RCD__FREE, __ATOMIC_RELEASE);
+    rcd__record_clear(r);
     if (r->busy)
         s->uses[r->prev].at = RCD__NONE;
     else
@@ -301,7 +301,7 @@ void rcd_sessions_tick(rcd_sessions *s, uint64_t held_ms)
     now = now > held_ms ? now - held_ms : 0;
     pthread_mutex_lock(&s->lock);
     for (int n = 0; n < EXPIRE_AT_ONCE && s->lru_head != RCD__NONE; n++) {
-        if (now < rcd__record_at(s, s->lru_head)->last_ms + s->opts.idle_ms)
+        if (now < rcd__last_of(rcd__record_at(s, s->lru_head)) + s->opts.idle_ms)
             break;
         rcd__session_remove(s, s->lru_head, RCD_SESSION_EXPIRED, "idle for too long");
     }

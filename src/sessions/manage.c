@@ -46,8 +46,8 @@ void rcd__publish(rcd_sessions *s, struct rcd__record *r, uint32_t row)
 {
     uint32_t old = r->row;
     /* release: whoever maps the file after our death sees a whole row behind it */
-    rcd__record_point(r, row);
-    r->last_ms = rcd__clock_ms();
+    rcd__record_point(r, row, r->state);
+    rcd__touch(r, rcd__clock_ms());
     r->dirty = 1;
     rcd__row_unref(s, old);
 }
@@ -84,7 +84,7 @@ void rcd__describe(const rcd_sessions *s, const struct rcd__record *r, struct rc
 {
     *ret = (struct rcd_session_info){.id = rcd__record_id(s, r),
                                      .created_ms = (uint64_t)r->created_s * 1000,
-                                     .last_ms = r->last_ms,
+                                     .last_ms = rcd__last_of(r),
                                      .bytes = s->charge};
     if (ret->id.text != NULL) {
         memcpy(ret->text, ret->id.text, ret->id.len);
@@ -135,7 +135,7 @@ rcd_status rcd_session_create(rcd_sessions *s, const struct rcd_session_id *id,
     if (st == RCD_OK)
         st = rcd__session_make(s, id, RCD__LIVE, &at, retry_after_s, err);
     if (st == RCD_OK && row != RCD__NONE) {
-        rcd__row_seal(s, rcd__row_at(s, row));
+        rcd__row_seal(s, row);
         rcd__publish(s, rcd__record_at(s, at), row);
     } else {
         rcd__row_unref(s, row);
@@ -196,7 +196,7 @@ rcd_status rcd_session_set(rcd_sessions *s, const struct rcd_session_id *id,
         st = rcd__row_of(s, old != NULL ? old->state : NULL, states, old != NULL ? old->steps : 0,
                          &row, err);
         if (st == RCD_OK) {
-            rcd__row_seal(s, rcd__row_at(s, row));
+            rcd__row_seal(s, row);
             st = rcd__put_row(s, at, row, err);
         }
     }
@@ -308,12 +308,10 @@ static rcd_status add_snapshot(rcd_sessions *s, uint32_t session, const char *na
     if (old != RCD__NONE)
         rcd__extra_drop(s, r, prev, old);
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){.next = r->extras,
-                             .row = r->row,
-                             .type = RCD__EXTRA_SNAPSHOT,
-                             .len = (uint8_t)len,
-                             .tag = rcd__record_tag(r, r->row)};
+    *x = (struct rcd__extra){
+        .next = r->extras, .row = r->row, .type = RCD__EXTRA_SNAPSHOT, .len = (uint8_t)len};
     memcpy(x->name, name, len);
+    x->tag = rcd__extra_tag(r, x);
     rcd__row_ref(s, r->row);
     __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);
     return RCD_OK;

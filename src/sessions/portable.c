@@ -87,7 +87,7 @@ rcd_status rcd_session_import(rcd_sessions *s, const struct rcd_session_id *id, 
         st = rcd__session_make(s, id, RCD__LIVE, &at, retry_after_s, err);
     if (st == RCD_OK) {
         uint32_t generation = rcd__record_at(s, at)->generation;
-        rcd__row_seal(s, rcd__row_at(s, row));
+        rcd__row_seal(s, row);
         rcd__ring_keep(s, rcd__record_at(s, at), 0);
         st = rcd__put_row(s, at, row, err);
         if (st != RCD_OK && made && rcd__record_at(s, at)->generation == generation)

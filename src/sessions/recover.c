@@ -17,8 +17,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define FILE_MAGIC 0x3173736573646352u /* "Rcdsess1" */
-enum { PAGE = 4096 };
+#define FILE_MAGIC 0x3273736573646352u /* "Rcdsess2" */
+enum { PAGE = RCD__SIZE_UNIT };
 
 struct head {
     uint64_t magic, fingerprint, layout, row_bytes, sum;
@@ -52,11 +52,19 @@ void rcd__head_write(const rcd_sessions *s)
         rcd__store_say(s, LOG_ERR, "%s: cannot be written: %s", s->path, strerror(errno));
 }
 
+uint64_t rcd__size_word(size_t bytes)
+{
+    uint64_t pages = bytes / RCD__SIZE_UNIT;
+    return pages | (pages + 1) * 0x9e3779b97f4a7c15u >> 40 << 40;
+}
+
 static rcd_status make_file(rcd_sessions *s, struct rcd_error *err)
 {
     char page[PAGE] = "";
     struct head h = head_of(s);
+    uint64_t length = rcd__size_word(PAGE);
     memcpy(page, &h, sizeof h);
+    memcpy(page + RCD__SIZE_AT, &length, sizeof length);
     s->file.fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (s->file.fd < 0)
         return io_error(s, "cannot be made", err);
@@ -82,25 +90,41 @@ static struct rcd__slab *slab_of(rcd_sessions *s, const struct rcd__segment *g)
     return b != NULL && g->item == b->item && g->count == 1u << b->shift ? b : NULL;
 }
 
-/* Returns whether all of the file was understood. A death while the file grew leaves a last segment
- * without a header, all zeros: that is not damage, but nothing can stand behind it. */
+/* How much of the file counts; false: it does not know, or not so much is there. */
+static bool length_of(const rcd_sessions *s, size_t size, size_t *ret)
+{
+    uint64_t word = 0;
+    *ret = size;
+    if (pread(s->file.fd, &word, sizeof word, RCD__SIZE_AT) != (ssize_t)sizeof word)
+        return false;
+    size_t bytes = (size_t)(word & (((uint64_t)1 << 40) - 1)) * RCD__SIZE_UNIT;
+    if (word != rcd__size_word(bytes) || bytes > size)
+        return false;
+    *ret = bytes; /* a death while the file grew leaves more */
+    return true;
+}
+
+static bool adopt(rcd_sessions *s, size_t *at, size_t size)
+{
+    struct rcd__segment g;
+    if (*at + sizeof g > size || pread(s->file.fd, &g, sizeof g, (off_t)*at) != (ssize_t)sizeof g)
+        return false;
+    struct rcd__slab *b = slab_of(s, &g);
+    if (g.magic != RCD__SEGMENT_MAGIC || g.sum != rcd__segment_sum(&g) || b == NULL ||
+        g.bytes > size - *at || !rcd__slab_adopt(b, *at, (size_t)g.bytes))
+        return false;
+    *at = s->file.size += (size_t)g.bytes;
+    return true;
+}
+
+/* Returns whether all of the file was understood: nothing can stand behind what was not. */
 static bool adopt_segments(rcd_sessions *s, size_t size)
 {
     size_t at = s->file.size = PAGE; /* what is understood so far */
-    while (at + sizeof(struct rcd__segment) <= size) {
-        struct rcd__segment g;
-        if (pread(s->file.fd, &g, sizeof g, (off_t)at) != (ssize_t)sizeof g)
-            return false;
-        if (g.magic == 0 && g.sum == 0 && g.bytes == 0)
-            break;
-        struct rcd__slab *b = NULL;
-        if (g.magic != RCD__SEGMENT_MAGIC || g.sum != rcd__segment_sum(&g) ||
-            (b = slab_of(s, &g)) == NULL || g.bytes > size - at ||
-            !rcd__slab_adopt(b, at, (size_t)g.bytes))
-            return false;
-        at = s->file.size += (size_t)g.bytes;
-    }
-    return at == size || ftruncate(s->file.fd, (off_t)at) == 0;
+    bool whole = length_of(s, size, &size);
+    while (at < size && adopt(s, &at, size))
+        ;
+    return whole && at == size;
 }
 
 /* ---- items ------------------------------------------------------------------------------------ */
@@ -120,7 +144,7 @@ static bool blob_good(const rcd_sessions *s, uint32_t blob)
     if (size >= RCD__BLOB_SIZES || at >= s->blobs[size].n)
         return false;
     const struct rcd__blob *b = rcd__blob_at(s, blob);
-    return b->len <= s->blobs[size].item - sizeof *b && b->sum == rcd__blob_sum(b);
+    return b->len <= s->blobs[size].item - sizeof *b && b->sum == rcd__blob_sum(b, blob);
 }
 
 static void blob_use(rcd_sessions *s, struct count *c, uint32_t blob)
@@ -139,7 +163,7 @@ static bool row_good(const rcd_sessions *s, uint32_t row)
     if (row >= s->rows.n)
         return false;
     const struct rcd__row *r = rcd__row_at(s, row);
-    return r->sum == rcd__row_sum(s, r) && (r->answer == RCD__NONE || blob_good(s, r->answer));
+    return r->sum == rcd__row_sum(s, row) && (r->answer == RCD__NONE || blob_good(s, r->answer));
 }
 
 static void row_use(rcd_sessions *s, struct count *c, uint32_t row)
@@ -178,7 +202,7 @@ static void take_extras(rcd_sessions *s, struct count *c, struct rcd__record *r)
         struct rcd__extra *x = *link < s->extras.n ? rcd__slab_at(&s->extras, *link) : NULL;
         if (x == NULL || c->extras[*link] || x->type < RCD__EXTRA_RING ||
             x->type > RCD__EXTRA_SNAPSHOT || x->len > RCD_SNAPSHOT_NAME_MAX ||
-            x->tag != rcd__record_tag(r, x->row) || !row_good(s, x->row)) {
+            x->tag != rcd__extra_tag(r, x) || !row_good(s, x->row)) {
             keep_aside(s, c);
             *link = RCD__NONE;
             return;
@@ -196,19 +220,28 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
 {
     struct rcd__record *r = rcd__record_at(s, at);
     uint32_t blob = 0;
-    if (r->state != RCD__LIVE) {
-        r->state = RCD__FREE; /* a request that never ended was to start it */
+    bool sound = r->sum == rcd__record_sum(r);
+    if (rcd__record_word(r) == RCD__FREE_WORD ||
+        (sound && r->tag == rcd__word_tag(r, r->row, RCD__PENDING))) {
+        rcd__record_clear(r); /* a request that never ended was to start it */
         return;
     }
     struct rcd_session_id id;
-    if (r->sum != rcd__record_sum(r) || r->tag != (uint16_t)rcd__record_tag(r, r->row) ||
-        !id_good(s, r) || !row_good(s, r->row) || !rcd__table_room(s) ||
+    if (!sound || r->tag != rcd__word_tag(r, r->row, RCD__LIVE) || !id_good(s, r) ||
+        !row_good(s, r->row) || !rcd__table_room(s) ||
         (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
         keep_aside(s, c);
-        r->state = RCD__FREE;
+        rcd__record_clear(r);
         c->bad++;
         return;
     }
+    uint64_t last_ms = 0;
+    if (!rcd__last_ms(r, &last_ms)) {
+        keep_aside(s, c);
+        rcd__touch(r, rcd__clock_ms());
+    }
+    r->state = RCD__LIVE;
+    r->dirty = 1;
     memcpy(&blob, r->id, sizeof blob);
     if (r->id_kind == RCD__ID_LONG)
         blob_use(s, c, blob);
@@ -253,9 +286,9 @@ static bool link_idle(rcd_sessions *s)
         struct rcd__record *r = rcd__record_at(s, i);
         if (r->state != RCD__LIVE)
             continue;
-        if (r->last_ms > now)
-            r->last_ms = now;
-        ages[n++] = (struct age){r->last_ms, i};
+        if (rcd__last_of(r) > now)
+            rcd__touch(r, now);
+        ages[n++] = (struct age){rcd__last_of(r), i};
     }
     qsort(ages, n, sizeof *ages, by_age);
     for (size_t i = 0; i < n; i++)
@@ -359,7 +392,10 @@ static rcd_status take_over(rcd_sessions *s, size_t size, struct rcd_error *err)
         return st;
     if (h.fingerprint != mine.fingerprint)
         rcd__head_write(s);
-    if (!whole && ftruncate(s->file.fd, (off_t)s->file.size) != 0)
+    uint64_t length = rcd__size_word(s->file.size);
+    if (!whole && pwrite(s->file.fd, &length, sizeof length, RCD__SIZE_AT) != sizeof length)
+        return io_error(s, "cannot be written", err);
+    if (size > s->file.size && ftruncate(s->file.fd, (off_t)s->file.size) != 0)
         return io_error(s, "cannot be cut", err);
     rcd__store_say(s, LOG_NOTICE,
                    "model '%s': %zu sessions taken over from %s, %zu of them damaged", s->model,

@@ -18,6 +18,10 @@ struct rcd__file {
     int fd;
     size_t size;
 };
+/** Where the file says how long it is: a segment counts when this has been written. */
+enum { RCD__SIZE_AT = 64, RCD__SIZE_UNIT = 4096 };
+/** The file is that long; whoever reads another word knows that it is damaged. */
+uint64_t rcd__size_word(size_t bytes);
 
 enum rcd__kind { RCD__RECORDS = 1, RCD__ROWS, RCD__EXTRAS, RCD__BLOBS /* and up: by size */ };
 enum { RCD__BLOB_SIZES = 14, RCD__BLOB_MIN = 128 };
@@ -63,19 +67,21 @@ uint64_t rcd__segment_sum(const struct rcd__segment *g);
 /* ---- items ------------------------------------------------------------------------------------ */
 
 enum rcd__record_state { RCD__FREE, RCD__PENDING, RCD__LIVE };
+/** The word of a free record: neither zeros nor what a flipped bit makes of another. */
+#define RCD__FREE_WORD 0x0000f4ee9bd3215cu
 enum rcd__id_kind { RCD__ID_NUMBER = 1, RCD__ID_TEXT, RCD__ID_LONG };
 enum { RCD__ID_INLINE = 24 };
 
 /** A session. PENDING: made by a request that has not succeeded yet. */
 struct rcd__record {
-    uint64_t last_ms;
-    uint32_t row; /* RCD__NONE: zeros, no step yet; with the next two one word, stored at once */
-    uint16_t tag, sum; /* of the row's number, for this session; of id, created_s, generation */
+    uint64_t last; /* rcd__last_ms; a session whose time is damaged must not expire for it */
+    uint32_t row;  /* RCD__NONE: zeros, no step yet; with the next two one word, stored at once */
+    uint16_t tag, sum; /* of row and state, for this session; of id, created_s, generation */
     uint32_t extras;
     uint32_t prev, next; /* idle: neighbours by last use. busy: prev is its place in uses */
     uint32_t created_s, generation;
-    uint8_t state, id_kind, id_len;
-    uint8_t busy : 1, dirty : 1; /* dirty: the disk does not know its last change */
+    uint8_t state, id_kind, id_len; /* state: a copy of what the word says */
+    uint8_t busy : 1, dirty : 1;    /* dirty: the disk does not know its last change */
 
     char id[RCD__ID_INLINE]; /* the number, the text, or the blob that holds it */
 };
@@ -94,7 +100,7 @@ struct rcd__extra {
     uint32_t next, row;
     uint8_t type, len;
     char name[RCD_SNAPSHOT_NAME_MAX];
-    uint64_t tag, spare; /* tag: of the session and the row */
+    uint64_t tag, spare; /* tag: of all but `next`, for this session */
 };
 
 struct rcd__blob {
@@ -160,15 +166,26 @@ void rcd__row_ref(rcd_sessions *s, uint32_t row);
 void rcd__row_unref(rcd_sessions *s, uint32_t row);
 /** A row of its own with refs 1, not published. RCD_ENOMEM, RCD_ENOSPC. */
 RCD_MUST_CHECK rcd_status rcd__row_new(rcd_sessions *s, uint32_t *ret, struct rcd_error *err);
-void rcd__row_seal(const rcd_sessions *s, struct rcd__row *row);
-uint64_t rcd__row_sum(const rcd_sessions *s, const struct rcd__row *row);
+void rcd__row_seal(const rcd_sessions *s, uint32_t row);
+uint64_t rcd__row_sum(const rcd_sessions *s, uint32_t row);
 RCD_MUST_CHECK rcd_status rcd__blob_new(rcd_sessions *s, const void *bytes, size_t len,
                                         uint64_t input_hash, uint32_t *ret, struct rcd_error *err);
 void rcd__blob_free(rcd_sessions *s, uint32_t blob);
 struct rcd__blob *rcd__blob_at(const rcd_sessions *s, uint32_t blob);
-uint64_t rcd__blob_sum(const struct rcd__blob *b);
+uint64_t rcd__blob_sum(const struct rcd__blob *b, uint32_t blob);
 /** The row counts from now on: one store, complete or not there for whoever maps the file next. */
-void rcd__record_point(struct rcd__record *r, uint32_t row);
+void rcd__record_point(struct rcd__record *r, uint32_t row, uint8_t state);
+/** It is free for whoever maps the file next. */
+void rcd__record_clear(struct rcd__record *r);
+uint16_t rcd__word_tag(const struct rcd__record *r, uint32_t row, uint8_t state);
+uint64_t rcd__record_word(const struct rcd__record *r);
+/** Time of the last use. False: what is there is damaged. */
+bool rcd__last_ms(const struct rcd__record *r, uint64_t *ret);
+static inline uint64_t rcd__last_of(const struct rcd__record *r)
+{
+    return r->last & (((uint64_t)1 << 42) - 1);
+}
+void rcd__touch(struct rcd__record *r, uint64_t ms);
 void rcd__extra_drop(rcd_sessions *s, struct rcd__record *r, uint32_t prev, uint32_t at);
 /** Only the newest of the ring's states stay; 0 when they are not what came before the state. */
 void rcd__ring_keep(rcd_sessions *s, struct rcd__record *r, unsigned newest);
@@ -183,6 +200,7 @@ struct rcd_session_id rcd__record_id(const rcd_sessions *s, const struct rcd__re
 uint16_t rcd__record_sum(const struct rcd__record *r);
 /** What says that a row, an extra belongs to this session. */
 uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of);
+uint64_t rcd__extra_tag(const struct rcd__record *r, const struct rcd__extra *x);
 uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id);
 RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s);
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at);
@@ -219,12 +237,20 @@ struct rcd__image_about {
 };
 
 /* ---- salvage.c ---- */
+/** What is in LMDB's file after a transaction, in a record of its own before all others: how many
+ * sessions, and the sum of their images' checksums, which know the ids. One that vanished, or is another
+ * one's, shows. */
+struct rcd__tally {
+    uint64_t txn, count, sum;
+};
+#define RCD__TALLY_KEY '\0'
 /** False: it is damaged. */
 typedef bool rcd__salvage_found(void *ctx, const char *key, size_t key_len, const char *value,
                                 size_t len);
-/** Every entry that LMDB's file has and that can be reached. Returns whether the whole file is sound, the
- * list of free pages, too. Any bytes are safe. */
-RCD_MUST_CHECK bool rcd__salvage(const char *path, rcd__salvage_found *found, void *ctx);
+/** Every session that LMDB's file has and that can be reached; *ret: what these are. Returns whether the
+ * whole file is sound, the list of free pages, too. Any bytes are safe. */
+RCD_MUST_CHECK bool rcd__salvage(const char *path, rcd__salvage_found *found, void *ctx,
+                                 struct rcd__tally *ret);
 
 /* ---- last.c ---- */
 struct rcd__last;

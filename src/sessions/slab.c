@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 enum { SEGMENT_BYTES = 1 << 18, HEADER = 64, PAGE = 4096, HUGE = 1 << 21, HUGE_FROM = 32 };
@@ -113,9 +114,17 @@ static bool grow(struct rcd__slab *b, bool *ret_full)
                                .bytes = bytes,
                                .magic = RCD__SEGMENT_MAGIC};
     g->sum = rcd__segment_sum(g);
-    f->size += bytes;
     uint32_t first = b->n;
     add(b, p);
+    for (uint32_t i = first; b->kind == RCD__RECORDS && i < b->n; i++)
+        rcd__record_clear(rcd__slab_at(b, i));
+    uint64_t length = rcd__size_word(f->size + bytes);
+    if (f->fd >= 0 && pwrite(f->fd, &length, sizeof length, RCD__SIZE_AT) != sizeof length) {
+        b->n = first;
+        munmap(b->segments[--b->n_segments], bytes);
+        return false;
+    }
+    f->size += bytes;
     for (uint32_t i = b->n; i > first; i--)
         rcd__slab_unused(b, i - 1);
     return true;

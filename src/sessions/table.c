@@ -39,12 +39,19 @@ uint16_t rcd__record_sum(const struct rcd__record *r)
     memcpy(text + RCD__ID_INLINE + 4, &r->generation, 4);
     text[RCD__ID_INLINE + 8] = (char)r->id_kind;
     text[RCD__ID_INLINE + 9] = (char)r->id_len;
-    return (uint16_t)XXH3_64bits(text, sizeof text);
+    return (uint16_t)(XXH3_64bits(text, sizeof text) | 1); /* a free record's is even */
 }
 
 uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of)
 {
     return XXH3_64bits_withSeed(r->id, RCD__ID_INLINE, (uint64_t)r->generation << 32 | of);
+}
+
+uint64_t rcd__extra_tag(const struct rcd__record *r, const struct rcd__extra *x)
+{
+    return XXH3_64bits_withSeed(
+        &x->type, offsetof(struct rcd__extra, tag) - offsetof(struct rcd__extra, type),
+        rcd__record_tag(r, x->row));
 }
 
 static bool same(const rcd_sessions *s, uint32_t at, const struct rcd_session_id *id)

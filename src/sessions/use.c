@@ -112,7 +112,7 @@ void *rcd_session_leave(rcd_sessions *s, uint32_t use)
         if (at != RCD__NONE) {
             struct rcd__record *r = rcd__record_at(s, at);
             r->busy = 0;
-            r->last_ms = rcd__clock_ms();
+            rcd__touch(r, rcd__clock_ms());
             rcd__lru_link(s, at);
             if (r->state == RCD__PENDING) /* what should have started it failed */
                 rcd__session_remove(s, at, RCD_SESSION_ENDED, "");
@@ -239,10 +239,8 @@ static rcd_status into_ring(rcd_sessions *s, struct rcd__record *r, struct rcd_e
         return rcd_fail(err, full ? RCD_ENOSPC : RCD_ENOMEM, "model '%s': no room for the ring",
                         s->model);
     struct rcd__extra *x = rcd__slab_at(&s->extras, at);
-    *x = (struct rcd__extra){.next = r->extras,
-                             .row = r->row,
-                             .type = RCD__EXTRA_RING,
-                             .tag = rcd__record_tag(r, r->row)};
+    *x = (struct rcd__extra){.next = r->extras, .row = r->row, .type = RCD__EXTRA_RING};
+    x->tag = rcd__extra_tag(r, x);
     rcd__row_ref(s, r->row);
     __atomic_store_n(&r->extras, at, __ATOMIC_RELEASE);
     rcd__ring_keep(s, r, s->opts.ring);
@@ -266,7 +264,7 @@ static rcd_status prepare(rcd_sessions *s, const struct rcd_session_turn *turn,
         rcd__row_unref(s, *ret);
         return st;
     }
-    rcd__row_seal(s, rcd__row_at(s, *ret));
+    rcd__row_seal(s, *ret);
     return RCD_OK;
 }
 
@@ -282,7 +280,7 @@ static void settle(rcd_sessions *s, struct rcd__record *r, uint32_t at,
         rcd__publish(s, r, row);
     }
     if (r->state == RCD__PENDING) {
-        __atomic_store_n(&r->state, (uint8_t)RCD__LIVE, __ATOMIC_RELEASE);
+        rcd__record_point(r, r->row, RCD__LIVE);
         s->stats.created++;
         rcd__tell(s, RCD_SESSION_CREATED, r, "started by a request");
     }

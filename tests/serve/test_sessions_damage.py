@@ -63,6 +63,9 @@ def damages(rng, data):
     bad, at = bytearray(data), rng.choice(used) & ~4095
     bad[at:at + 4096] = rng.randbytes(len(bad[at:at + 4096]))
     yield "a page of garbage", bytes(bad)
+    bad = bytearray(data)
+    bad[at:at + 4096] = bytes(len(bad[at:at + 4096]))
+    yield f"page {at // 4096} of zeros", bytes(bad)
 
 
 def serves_what_is_whole(models, folder, journals, rng, what):

@@ -1,6 +1,8 @@
 /* test_disk.c - durability `commit` on disk: what a successor finds in the file, whole and damaged. */
 #include "small_store.h"
 
+#include "sessions/sessions_int.h"
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -179,6 +181,101 @@ Test(sessions_disk, damage_anywhere)
     }
     cr_expect(all > 20 && some > 5, "%zu %zu", all, some);
     (void)unlink(file);
+    small_open(&m, &opts);
+    end();
+}
+
+/* ---- every place ------------------------------------------------------------------------------- */
+
+static bool any_session(void *ctx, const char *key, size_t key_len, const char *value, size_t len)
+{
+    (void)ctx;
+    struct rcd_session_id id = {.text = key + 1, .len = key_len - 1};
+    if (key_len < 2)
+        return false;
+    if (key[0] == 'n') {
+        id = (struct rcd_session_id){.text = NULL};
+        memcpy(&id.number, key + 1,
+               key_len - 1 < sizeof id.number ? key_len - 1 : sizeof id.number);
+    }
+    return rcd__image_good(&id, value, len);
+}
+
+static bool all_there(uint64_t n)
+{
+    small_open(&m, &opts);
+    bool there = true;
+    for (uint64_t i = 1; there && i <= n; i++)
+        there = value(i) == (float)i;
+    there = there && rcd_sessions_live(m.s) == n;
+    put(N + 1, 5, true);
+    there = there && value(N + 1) == 5;
+    rcd_sessions_free(m.s);
+    return there;
+}
+
+/* One bit anywhere: LMDB's file is found to be damaged, or nothing has changed for anybody. */
+Test(sessions_disk, one_bit_in_every_place)
+{
+    struct rcd__tally tally;
+    size_t sound = 0, damaged = 0;
+    begin();
+    for (uint64_t i = 1; i <= N; i++)
+        put(i, (float)i + 1, true);
+    again();
+    for (uint64_t i = 1; i <= N; i++)
+        put(i, (float)i, false);
+    rcd_sessions_free(m.s);
+    read_good();
+    cr_assert(rcd__salvage(file, any_session, NULL, &tally));
+    cr_expect_eq(tally.count, N);
+    int fd = open(file, O_RDWR);
+    for (size_t at = 0; at < size; at += at < 8192 + 200 ? 1 : 3) {
+        char bad = (char)(good[at] ^ 1 << at / 3 % 8);
+        cr_assert_eq(pwrite(fd, &bad, 1, (off_t)at), 1);
+        if (!rcd__salvage(file, any_session, NULL, &tally)) {
+            damaged++;
+        } else if (sound++ % 101 == 0) {
+            bool there = all_there(N);
+            cr_assert(there && m.said[0] == '\0', "byte %zu bit %d: %s", at, (int)(at / 3 % 8),
+                      m.said);
+            write_file(good, size);
+        }
+        cr_assert_eq(pwrite(fd, good + at, 1, (off_t)at), 1);
+    }
+    close(fd);
+    cr_expect(damaged > size / 20 && sound > size / 20, "%zu %zu", damaged, sound);
+    small_open(&m, &opts);
+    end();
+}
+
+/* Pages 0 and 1 tell of two transactions; the older one must not pose as the newer. */
+Test(sessions_disk, no_way_back)
+{
+    enum { PAGE = 4096, TXN = 16 + 128 };
+    struct rcd__tally tally;
+    uint64_t txn[2];
+    begin();
+    for (uint64_t i = 1; i <= 40; i++)
+        put(i, (float)i, true);
+    rcd_sessions_free(m.s);
+    read_good();
+    for (size_t i = 0; i < 2; i++)
+        memcpy(&txn[i], good + i * PAGE + TXN, sizeof txn[i]);
+    size_t newer = txn[1] > txn[0];
+    cr_assert_eq(txn[newer], txn[1 - newer] + 1);
+    for (int other = 0; other < 2; other++) {
+        for (uint64_t to = 0; to < 200; to++) {
+            size_t which = other ? 1 - newer : newer;
+            write_file(good, size);
+            int fd = open(file, O_RDWR);
+            cr_assert_eq(pwrite(fd, &to, sizeof to, (off_t)(which * PAGE + TXN)), 8);
+            close(fd);
+            cr_assert_eq(rcd__salvage(file, any_session, NULL, &tally), to == txn[which], "%d",
+                         (int)to);
+        }
+    }
+    write_file(good, size);
     small_open(&m, &opts);
     end();
 }
