@@ -40,7 +40,6 @@ rcd_plan *rcd_plan_unref(rcd_plan *p); /* NULL is fine; returns NULL. Threading:
 
 const struct rcd_io *rcd_plan_inputs(const rcd_plan *p, size_t *ret_n);
 const struct rcd_io *rcd_plan_outputs(const rcd_plan *p, size_t *ret_n);
-const rcd_onnx_model *rcd_plan_model(const rcd_plan *p);
 size_t rcd_plan_bytes(const rcd_plan *p); /* weights and constants */
 rcd_weights rcd_plan_weights(const rcd_plan *p);
 /** Bytes of the packed weights as they are stored, and in *ret_f32 what they would take as f32. */

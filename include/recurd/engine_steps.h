@@ -3,9 +3,8 @@
 #pragma once
 #include "recurd/engine.h"
 
-/** Time axis of input i, of output i; -1: it has none. */
+/** Time axis of input i; -1: it has none. */
 int rcd_plan_input_time(const rcd_plan *p, size_t input);
-int rcd_plan_output_time(const rcd_plan *p, size_t output);
 
 /** Does running in pieces give the same bits as one run? Tried with pseudo-random inputs of `steps`
  * time steps; open sizes other than time are 1. RCD_OK: the plan may be cut from now on.

@@ -100,9 +100,6 @@ const struct rcd_route *rcd_http_route(const rcd_http_req *req);
 struct rcd_arena *rcd_http_arena(rcd_http_req *req);
 /** Monotonic ns at which the head was seen. */
 uint64_t rcd_http_started_ns(const rcd_http_req *req);
-/** Free place for the handler's own per-request pointer. */
-void rcd_http_set_user(rcd_http_req *req, void *user);
-void *rcd_http_user(const rcd_http_req *req);
 /** Has the client closed? A peek on the socket. Threading: any thread while pending. */
 bool rcd_http_peer_gone(const rcd_http_req *req);
 

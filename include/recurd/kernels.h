@@ -288,6 +288,4 @@ const struct rcd_kernels *rcd_kernels_for(rcd_cpu_level level);
 /** Every set that this machine can run, plain C first, variants of a level included (AVX-512 with and
  * without VNNI): for tests. NULL past the last. Threading: any. */
 const struct rcd_kernels *rcd_kernels_variant(size_t i);
-/** "avx512" -> level; RCD_CPU_MAX when unknown. */
-rcd_cpu_level rcd_cpu_level_parse(const char *name);
 const char *rcd_cpu_level_name(rcd_cpu_level level);

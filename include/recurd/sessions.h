@@ -98,7 +98,6 @@ RCD_MUST_CHECK rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts,
 rcd_sessions *rcd_sessions_free(rcd_sessions *s);
 
 size_t rcd_sessions_live(rcd_sessions *s);
-uint64_t rcd_sessions_layout(const rcd_sessions *s); /* hash of names, types and sizes */
 uint64_t rcd_sessions_fingerprint(const rcd_sessions *s);
 /** Another file of the model with equal states serves these sessions from now on. */
 void rcd_sessions_migrate(rcd_sessions *s, uint64_t fingerprint);

@@ -248,14 +248,6 @@ static inline struct rcd_tensor *rcd__out(const struct rcd_call *c, size_t i, si
     return rcd__slot(c->run, v->slot, c->req[r]);
 }
 
-/** Is input i the same constant for all requests? */
-static inline const struct rcd_tensor *rcd__in_shared(const struct rcd_call *c, size_t i)
-{
-    if (i >= c->node->n_in || c->node->in[i] == RCD_NO_VALUE)
-        return NULL;
-    return c->run->plan->values[c->node->in[i]].constant;
-}
-
 /** Fail request r: node and operator are put in front of the message. Returns code. */
 rcd_status rcd__fail(const struct rcd_call *c, size_t r, rcd_status code, const char *fmt, ...)
     RCD_PRINTF(4, 5);

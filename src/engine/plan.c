@@ -230,11 +230,6 @@ rcd_plan *rcd_plan_unref(rcd_plan *p)
     return NULL;
 }
 
-const rcd_onnx_model *rcd_plan_model(const rcd_plan *p)
-{
-    return p->model;
-}
-
 size_t rcd_plan_bytes(const rcd_plan *p)
 {
     return p->arena.used + p->model->arena.used - p->forgotten_bytes;

@@ -62,11 +62,6 @@ int rcd_plan_input_time(const rcd_plan *p, size_t input)
     return p->time_in[input];
 }
 
-int rcd_plan_output_time(const rcd_plan *p, size_t output)
-{
-    return p->time_out[output];
-}
-
 /* ---- the proof ----------------------------------------------------------------------------- */
 
 struct trial {

@@ -139,7 +139,6 @@ struct rcd_http_req {
     struct MHD_Response *response;
     rcd_http_stream *stream; /* NULL: an ordinary answer */
     uint64_t started_ns, suspended_ns;
-    void *user;
     struct rcd_arena arena;
     struct rcd_buf body;
     struct rcd__path path;

@@ -64,16 +64,6 @@ void rcd_http_hold(rcd_http_req *req)
     req->hold = true;
 }
 
-void rcd_http_set_user(rcd_http_req *req, void *user)
-{
-    req->user = user;
-}
-
-void *rcd_http_user(const rcd_http_req *req)
-{
-    return req->user;
-}
-
 bool rcd_http_peer_gone(const rcd_http_req *req)
 {
     char byte;

@@ -1,22 +1,11 @@
 /* table.c - which CPU levels this build and this machine have. */
 #include "kernels_int.h"
 
-#include <string.h>
-
 static const char *const names[RCD_CPU_MAX] = {"c", "neon", "avx2", "avx512"};
 
 const char *rcd_cpu_level_name(rcd_cpu_level level)
 {
     return (unsigned)level < RCD_CPU_MAX ? names[level] : "unknown";
-}
-
-rcd_cpu_level rcd_cpu_level_parse(const char *name)
-{
-    for (int i = 0; i < RCD_CPU_MAX; i++) {
-        if (strcmp(names[i], name) == 0)
-            return (rcd_cpu_level)i;
-    }
-    return RCD_CPU_MAX;
 }
 
 /* Beside the level, which a machine may have without it. */

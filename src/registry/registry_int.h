@@ -92,7 +92,6 @@ struct rcd__recipe {
 RCD_MUST_CHECK rcd_status rcd__version_new(const struct rcd_registry_opts *opts,
                                            const struct rcd__recipe *recipe, rcd_version **ret,
                                            struct rcd_error *err);
-uint64_t rcd__version_id(const rcd_version *v);
 
 /* ---- source.c: what a model's folder (or a load call) holds ---------------------------------------- */
 

@@ -12,7 +12,6 @@ struct rcd_version {
     atomic_uint refs;
     struct rcd_arena arena; /* holds the strings, the configuration, the labels */
     const char *model, *number;
-    uint64_t id;
     struct rcd_model_config config;
     rcd_plan *plan;
     const char *const *labels;
@@ -195,7 +194,6 @@ rcd_status rcd__version_new(const struct rcd_registry_opts *opts, const struct r
         return rcd_fail(err, RCD_ENOMEM, "%s: no memory for a version", recipe->model);
     atomic_init(&v->refs, 1);
     rcd_arena_init(&v->arena, RCD__VERSION_ARENA);
-    v->id = recipe->number;
     v->detach = opts->detach;
     v->ctx = opts->ctx;
     rcd_status st = fill(v, opts, recipe, &why);
@@ -216,11 +214,6 @@ rcd_status rcd__version_new(const struct rcd_registry_opts *opts, const struct r
 }
 
 /* ---- getters ------------------------------------------------------------------------------------ */
-
-uint64_t rcd__version_id(const rcd_version *v)
-{
-    return v->id;
-}
 
 const char *rcd_version_model(const rcd_version *v)
 {

@@ -185,11 +185,6 @@ size_t rcd_sessions_live(rcd_sessions *s)
     return n;
 }
 
-uint64_t rcd_sessions_layout(const rcd_sessions *s)
-{
-    return s->layout;
-}
-
 uint64_t rcd_sessions_fingerprint(const rcd_sessions *s)
 {
     return s->fingerprint;
