@@ -68,14 +68,16 @@ struct rcd_registry_opts {
     size_t max_run_bytes; /* memory of a warm-up run; 0: 1 GiB */
     size_t default_max_rows, default_max_queue;
     uint64_t default_max_delay_us;
+    unsigned load_threads; /* at the first scan; at most 8 count */
     void *ctx;
     /** A version is about to become READY: the owner attaches its queue. Called on the thread that
-     * loads; a failure refuses the version. The hooks may call the getters of a version only. */
+     * loads, at the first scan on several at once; a failure refuses the version. The hooks may call the
+     * getters of a version only. */
     rcd_status (*attach)(void *ctx, const rcd_version *v, void **ret_user, struct rcd_error *err);
     /** The last reference to a version has fallen, on whatever thread: also after the registry is
      * gone, while a request still holds one. */
     void (*detach)(void *ctx, void *user);
-    void (*log)(void *ctx, int priority, const char *text); /* syslog priorities */
+    void (*log)(void *ctx, int priority, const char *text); /* syslog priorities; as attach */
     /** Must a version be served although the policy does not want it: does somebody still use it? May be
      * NULL. Called on the thread that loads. */
     bool (*needed)(void *ctx, const char *model, uint64_t number);

@@ -34,6 +34,14 @@ rcd_status rcd__wire_kernels(struct rcd_daemon *d, struct rcd_error *err)
     return RCD_OK;
 }
 
+static unsigned workers(const struct rcd_config *cfg)
+{
+    cpu_set_t set;
+    if (cfg->engine_workers > 0)
+        return (unsigned)cfg->engine_workers;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error *err)
 {
     const struct rcd_registry_opts opts = {
@@ -44,6 +52,7 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .default_max_rows = d->cfg.batching_max_rows,
         .default_max_queue = d->cfg.batching_max_queue,
         .default_max_delay_us = d->cfg.batching_max_delay_us,
+        .load_threads = workers(&d->cfg),
         .ctx = d->stores,
         .attach = serve ? rcd_api_attach : NULL,
         .detach = serve ? rcd_api_detach : NULL,
@@ -51,14 +60,6 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
         .log = log_line,
     };
     return rcd_registry_new(&opts, &d->registry, err);
-}
-
-static unsigned workers(const struct rcd_config *cfg)
-{
-    cpu_set_t set;
-    if (cfg->engine_workers > 0)
-        return (unsigned)cfg->engine_workers;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static rcd_status wire_stores(struct rcd_daemon *d, struct rcd_error *err)

@@ -1,11 +1,8 @@
-/* registry.c - the registry as its callers see it: rescan, load and unload of whole models. */
+/* registry.c - the registry as its callers see it: load and unload of whole models. */
 #include "registry_int.h"
 
 #include <string.h>
-#include <syslog.h>
 #include <unistd.h>
-
-enum { SCAN_ARENA = 64 << 20 };
 
 rcd_status rcd_registry_new(const struct rcd_registry_opts *opts, rcd_registry **ret,
                             struct rcd_error *err)
@@ -39,114 +36,6 @@ rcd_registry *rcd_registry_free(rcd_registry *r)
     rcd_free(root);
     rcd_free(r);
     return NULL;
-}
-
-/* ---- rescan ------------------------------------------------------------------------------------ */
-
-/* Names that cannot be models are told once, and again when they change. */
-static void tell_odd_names(rcd_registry *r, const char **names, size_t n)
-{
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) {
-        for (const char *c = names[i]; rcd__name_fault(names[i]) != NULL; c++) {
-            hash = (hash ^ (unsigned char)*c) * 1099511628211u;
-            if (*c == '\0')
-                break;
-        }
-    }
-    if (hash == r->odd_names)
-        return;
-    r->odd_names = hash;
-    for (size_t i = 0; i < n; i++) {
-        char name[128];
-        const char *fault = rcd__name_fault(names[i]);
-        if (fault != NULL)
-            rcd__say(&r->opts, LOG_WARNING, "'%s' in the model repository is left out: %s",
-                     rcd_quote(name, sizeof name, names[i], strlen(names[i])), fault);
-    }
-}
-
-/* RCD_ENOTFOUND: it is no model. Other failures belong to the model. */
-static rcd_status rescan_one(rcd_registry *r, int root, const char *name, struct rcd_error *err)
-{
-    struct rcd_arena arena;
-    struct rcd__source src = {.model = name};
-    struct rcd__entry *e = rcd__find(r, name);
-    if (e != NULL && e->given) {
-        e->seen = true;
-        return RCD_OK;
-    }
-    rcd_arena_init(&arena, SCAN_ARENA);
-    rcd_status st = rcd__source_folder(root, name, NULL, &arena, &src, err);
-    if (st != RCD_ENOTFOUND) {
-        struct rcd_error why = *err;
-        e = rcd__enter(r, name);
-        if (e == NULL) {
-            st = rcd_fail(err, RCD_ENOMEM, "%s: no memory for a model", name);
-        } else {
-            e->seen = true;
-            if (st != RCD_OK) {
-                if (strcmp(e->reason, why.text) != 0)
-                    rcd__say(&r->opts, LOG_ERR, "%s", why.text);
-                rcd__set_reason(r, e, why.text);
-            } else if (!e->by_hand) {
-                st = rcd__apply(r, e, &src, false, err);
-            }
-        }
-    }
-    rcd__source_done(&src);
-    rcd_arena_done(&arena);
-    return st;
-}
-
-static void drop_vanished(rcd_registry *r)
-{
-    for (size_t i = r->n; i-- > 0;) {
-        struct rcd__entry *e = r->entries[i];
-        if (!e->seen && !e->given) {
-            rcd__take_down(r, e);
-            rcd__drop_entry(r, e);
-        }
-    }
-}
-
-rcd_status rcd_registry_rescan(rcd_registry *r, size_t *ret_failed, struct rcd_error *err)
-{
-    struct rcd_arena arena;
-    const char **names = NULL;
-    size_t n = 0, failed = 0;
-    int root = -1;
-    pthread_mutex_lock(&r->work);
-    rcd_arena_init(&arena, SCAN_ARENA);
-    rcd_status st = rcd__open_root(r->opts.root, &root, err);
-    if (st == RCD_OK)
-        st = rcd__list(root, ".", &arena, &names, &n, err);
-    if (st == RCD_OK) {
-        for (size_t i = 0; i < r->n; i++)
-            r->entries[i]->seen = false;
-        tell_odd_names(r, names, n);
-        for (size_t i = 0; i < n; i++) {
-            struct rcd_error why = {.code = RCD_OK};
-            if (rcd__name_fault(names[i]) == NULL) {
-                rcd_status one = rescan_one(r, root, names[i], &why);
-                failed += one != RCD_OK && one != RCD_ENOTFOUND;
-            }
-        }
-        drop_vanished(r);
-        if (r->n == 0 && !r->said_empty)
-            rcd__say(&r->opts, LOG_WARNING, "there is no model in %s", r->opts.root);
-        r->said_empty = r->n == 0;
-        pthread_mutex_lock(&r->lock);
-        r->scanned = true;
-        pthread_mutex_unlock(&r->lock);
-    }
-    if (root >= 0)
-        close(root);
-    rcd_arena_done(&arena);
-    pthread_mutex_unlock(&r->work);
-    if (st == RCD_OK && ret_failed != NULL)
-        *ret_failed = failed;
-    return st;
 }
 
 /* ---- load and unload ------------------------------------------------------------------------------ */
@@ -189,7 +78,7 @@ rcd_status rcd_registry_load(rcd_registry *r, const char *name, const char *conf
         return rcd_fail(err, RCD_EINVAL, "model '%s': %s",
                         rcd_quote(quoted, sizeof quoted, name, strlen(name)), fault);
     pthread_mutex_lock(&r->work);
-    rcd_arena_init(&arena, SCAN_ARENA);
+    rcd_arena_init(&arena, RCD__SCAN_ARENA);
     rcd_status st = RCD_OK;
     if (n_files > 0) {
         st = rcd__source_memory(name, config_json, files, n_files, &arena, &src, &why);

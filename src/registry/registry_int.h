@@ -13,6 +13,7 @@ enum {
     RCD__NAME_MAX = 64,
     RCD__JSON_MAX = 1 << 20,      /* bytes of model.json */
     RCD__LABELS_MAX = 16 << 20,   /* bytes of labels.txt */
+    RCD__SCAN_ARENA = 64 << 20,   /* what a model's folder holds */
     RCD__VERSION_ARENA = 64 << 20 /* configuration and labels of one version */
 };
 
@@ -181,7 +182,8 @@ void rcd__set_reason(rcd_registry *r, struct rcd__entry *e, const char *reason);
 
 /** Make the entry equal to the source: build what is new or changed (everything with `force`), swap
  * it in, take down what is not wanted any more. The first failure's status and reason; the entry
- * keeps serving what it can. Under work. */
+ * keeps serving what it can. Under work, which may be held for several threads at once, each with an
+ * entry of its own. */
 RCD_MUST_CHECK rcd_status rcd__apply(rcd_registry *r, struct rcd__entry *e,
                                      const struct rcd__source *src, bool force,
                                      struct rcd_error *err);

@@ -161,7 +161,8 @@ static rcd_status refuse(const rcd_registry *r, const struct rcd__entry *e,
     rcd_quote(model, sizeof model, name, strlen(name));
     if (version != NULL)
         rcd_quote(number, sizeof number, version, strlen(version));
-    if (e == NULL && !r->scanned)
+    bool unread = e == NULL || (e->slots == NULL && e->reason[0] == '\0');
+    if (unread && !r->scanned)
         return rcd_fail(err, RCD_EUNAVAILABLE, "the models are loading");
     if (e == NULL)
         return rcd_fail(err, RCD_ENOTFOUND, "there is no model '%s'", model);

@@ -66,7 +66,9 @@ int main(int argc, char **argv)
     size_t n[2] = {0, 0};
     if (argc > 1)
         rounds = strtoul(argv[1], NULL, 10);
-    site_start(&site);
+    site_start_threads(&site, 4);
+    for (char path[] = "c0/1/model.onnx"; path[1] <= '9'; path[1]++)
+        put(&site, path, path[1] % 3 == 0 ? "wrong x" : "good");
     put(&site, "a/1/model.onnx", "good");
     put(&site, "a/1/labels.txt", "1");
     put(&site, "b/1/model.onnx", "good");

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,12 +28,20 @@ static void detach(void *ctx, void *user)
 
 static void keep_line(void *ctx, int priority, const char *text)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     struct site *s = ctx;
+    pthread_mutex_lock(&lock);
     size_t at = strlen(s->log);
     snprintf(s->log + at, sizeof s->log - at, "%d %s\n", priority, text);
+    pthread_mutex_unlock(&lock);
 }
 
 void site_start(struct site *s)
+{
+    site_start_threads(s, 1);
+}
+
+void site_start_threads(struct site *s, unsigned load_threads)
 {
     struct rcd_error err;
     memset(s, 0, sizeof *s);
@@ -43,6 +52,7 @@ void site_start(struct site *s)
                                            .max_run_bytes = 1 << 20,
                                            .default_max_rows = 64,
                                            .default_max_queue = 1024,
+                                           .load_threads = load_threads,
                                            .ctx = s,
                                            .attach = attach,
                                            .detach = detach,

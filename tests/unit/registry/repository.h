@@ -12,6 +12,7 @@ struct site {
 };
 
 void site_start(struct site *s);
+void site_start_threads(struct site *s, unsigned load_threads);
 /** Free the registry, remove the folder; nothing may be left over. */
 void site_end(struct site *s);
 /** Text into a file below the root; folders are made. The file is new each time. */

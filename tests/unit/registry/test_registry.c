@@ -328,6 +328,36 @@ Test(registry, loading_is_a_state)
     site_end(&site);
 }
 
+static void *scan_in_thread(void *ret_failed)
+{
+    size_t *failed = ret_failed;
+    *failed = rescan(&site);
+    return NULL;
+}
+
+Test(registry, the_first_scan_loads_beside_a_slow_model)
+{
+    pthread_t thread;
+    size_t failed = 0;
+    site_start_threads(&site, 2);
+    put(&site, "a/1/model.onnx", "good");
+    put(&site, "m/1/model.onnx", "gate");
+    put(&site, "o/1/model.onnx", "odd but the largest file");
+    put(&site, "z/1/model.onnx", "good");
+    pthread_create(&thread, NULL, scan_in_thread, &failed);
+    while (strcmp(serving(&site, "a"), "1") != 0 || strcmp(serving(&site, "z"), "1") != 0)
+        usleep(1000);
+    cr_expect_null(get(&site, "m", NULL, &err));
+    cr_expect_eq(err.code, RCD_EUNAVAILABLE);
+    cr_expect_not(rcd_registry_ready(site.r));
+    fake_gate_open();
+    pthread_join(thread, NULL);
+    cr_expect_eq(failed, 1);
+    cr_expect_str_eq(table(&site), "a 1 READY; m 1 READY; o 1 UNAVAILABLE("
+                                   "o/1/model.onnx: but the largest file); z 1 READY");
+    site_end(&site);
+}
+
 /* ---- swaps while others look up and use ---------------------------------------------------------- */
 
 static atomic_bool stop;
