@@ -45,6 +45,40 @@ void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t co
     }
 }
 
+typedef float four __attribute__((vector_size(16)));
+
+/* 4 x 4 elements of rows `stride_in` apart, to rows `stride_out` apart. */
+static void turn_4x4(float *to, size_t stride_out, const float *from, size_t stride_in)
+{
+    four in[4], out[4];
+    for (size_t r = 0; r < 4; r++)
+        memcpy(&in[r], from + r * stride_in, sizeof in[r]);
+    const four a = __builtin_shufflevector(in[0], in[1], 0, 4, 1, 5);
+    const four b = __builtin_shufflevector(in[2], in[3], 0, 4, 1, 5);
+    const four c = __builtin_shufflevector(in[0], in[1], 2, 6, 3, 7);
+    const four d = __builtin_shufflevector(in[2], in[3], 2, 6, 3, 7);
+    out[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    for (size_t r = 0; r < 4; r++)
+        memcpy(to + r * stride_out, &out[r], sizeof out[r]);
+}
+
+/* f32[n][k] to RCD_LANES columns, of which n hold something, of rows `stride` apart. */
+static void turn(float *to, size_t stride, const float *from, size_t n, size_t k)
+{
+    size_t i = 0;
+    for (; n == RCD_LANES && i + 4 <= k; i += 4) {
+        for (size_t u = 0; u < RCD_LANES; u += 4)
+            turn_4x4(to + i * stride + u, stride, from + u * k + i, k);
+    }
+    for (; i < k; i++) {
+        for (size_t u = 0; u < RCD_LANES; u++)
+            to[i * stride + u] = u < n ? from[u * k + i] : 0.0f;
+    }
+}
+
 void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const uint8_t *map,
                     size_t hidden, size_t k)
 {
@@ -53,15 +87,11 @@ void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const ui
     p->n = p->padded;
     p->width = gates * RCD_LANES;
     p->weights = RCD_WEIGHTS_F32;
-    for (size_t u0 = 0; u0 < round_up(hidden); u0 += RCD_LANES) {
-        float *panel = p->data + u0 * gates * k;
-        for (size_t i = 0; i < k; i++) {
-            for (size_t g = 0; g < gates; g++) {
-                for (size_t u = 0; u < RCD_LANES; u++)
-                    panel[(i * gates + g) * RCD_LANES + u] =
-                        u0 + u < hidden ? w[(map[g] * hidden + u0 + u) * k + i] : 0.0f;
-            }
-        }
+    for (size_t u0 = 0; u0 < hidden; u0 += RCD_LANES) {
+        size_t n = hidden - u0 < RCD_LANES ? hidden - u0 : RCD_LANES;
+        for (size_t g = 0; g < gates; g++)
+            turn(p->data + u0 * gates * k + g * RCD_LANES, p->width, w + (map[g] * hidden + u0) * k,
+                 n, k);
     }
 }
 
