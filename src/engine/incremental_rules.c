@@ -65,9 +65,10 @@ static int each(const struct ask *q)
 
 static int mat_mul(const struct ask *q)
 {
-    const int a = q->axis[0];
-    bool fits =
-        a >= 0 && q->axis[1] < 0 && !q->fill[1] && a < q->in[0]->rank - 1 && q->in[1]->rank <= 2;
+    const int a = q->axis[0], rank = q->in[0]->rank;
+    if (a >= 0 && a < rank - 2 && q->axis[1] == a && q->in[1]->rank == rank) /* a matrix each */
+        return a;
+    bool fits = a >= 0 && q->axis[1] < 0 && !q->fill[1] && a < rank - 1 && q->in[1]->rank <= 2;
     return fits ? a : -1;
 }
 

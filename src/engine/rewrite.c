@@ -39,20 +39,44 @@ static void note_makers(struct rcd__rewrite *w)
     }
 }
 
+static rcd_status simplify(struct rcd__rewrite *w, struct rcd__joins *joins)
+{
+    bool room = rcd__symbols_init(&w->sym, w->p);
+    w->sym.joins = joins;
+    w->n_picks = 0;
+    for (size_t v = 0; v < w->p->n_values; v++) {
+        w->alias[v] = (rcd_value_id)v;
+        w->maker[v] = UINT32_MAX;
+    }
+    return room ? rcd__plan_simplify(w) : rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
+}
+
+enum { PASSES = 4 };
+
+/* Once more when sizes of inputs turned out to be the same ones: then more is known, perhaps of others, too. */
+static rcd_status simplify_and_join(struct rcd__rewrite *w)
+{
+    for (int pass = 1;; pass++) {
+        struct rcd__joins joins = {.n = 0};
+        rcd_status st = simplify(w, &joins);
+        w->sym.joins = NULL;
+        if (st != RCD_OK || joins.n == 0 || pass == PASSES)
+            return st;
+        rcd__symbols_done(&w->sym);
+        w->sym = (struct rcd__symbols){.p = w->p};
+        if (!rcd__joins_rename(w->p, &joins))
+            return rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
+    }
+}
+
 rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
 {
-    struct rcd__rewrite w = {.p = p, .err = err};
+    struct rcd__rewrite w = {.p = p, .sym = {.p = p}, .err = err};
     w.alias = rcd_calloc(p->n_values, sizeof *w.alias);
     w.maker = rcd_calloc(p->n_values, sizeof *w.maker);
-    bool room = rcd__symbols_init(&w.sym, p) && w.alias != NULL && w.maker != NULL;
-    rcd_status st = room ? RCD_OK : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
-    if (room) {
-        for (size_t v = 0; v < p->n_values; v++) {
-            w.alias[v] = (rcd_value_id)v;
-            w.maker[v] = UINT32_MAX;
-        }
-        st = rcd__plan_simplify(&w);
-    }
+    bool room = w.alias != NULL && w.maker != NULL;
+    rcd_status st =
+        room ? simplify_and_join(&w) : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     if (st == RCD_OK) {
         note_makers(&w);
         st = has_room(&w, rcd__fused_values(&w))

@@ -4,12 +4,21 @@
 #include "plan_int.h"
 #include "symbols.h"
 
+/** Row `index` of a value along an axis, and the value that is made of it. */
+struct rcd__pick {
+    rcd_value_id of, made;
+    int64_t axis, index;
+};
+enum { RCD__PICKS = 32 }; /* networks have two for each kind of edge */
+
 struct rcd__rewrite {
     rcd_plan *p;
     struct rcd__symbols sym;
     rcd_value_id *alias; /* per value: the value that stands for it, itself where none does */
     uint32_t *maker;     /* per value: index of the main node that makes it, or UINT32_MAX */
     size_t cap_values;   /* room in p->values, for values of fused nodes */
+    struct rcd__pick picks[RCD__PICKS];
+    size_t n_picks;
     struct rcd_error *err;
 };
 
@@ -31,6 +40,10 @@ RCD_MUST_CHECK rcd_status rcd__plan_simplify(struct rcd__rewrite *w);
  * (simplify_sizes.c). */
 RCD_MUST_CHECK rcd_status rcd__simplify_sizes(struct rcd__rewrite *w, struct rcd_node *node,
                                               bool *ret_constant);
+/** The value that is the same row of the same tensor, taken before; RCD_NO_VALUE: none (simplify_picks.c).
+ * nodes: those so far, that w->maker counts. */
+rcd_value_id rcd__simplify_pick(struct rcd__rewrite *w, const struct rcd_node *nodes,
+                                const struct rcd_node *node);
 /** Values that rcd__plan_fuse_sparse may make, at most. */
 size_t rcd__fused_values(const struct rcd__rewrite *w);
 /** Gather, scale and scatter become sparse products (fuse_sparse.c). */

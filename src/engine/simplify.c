@@ -5,6 +5,7 @@
  * every value gets the first value that is surely the same as its stand-in: nodes with equal
  * operators, attributes and inputs; constants with equal contents; shapes with equal terms; and the
  * input of a node that changes nothing. What nobody reads any more is removed with the lifetimes. */
+#include "ops/sizes.h"
 #include "rewrite.h"
 
 #include <stdlib.h>
@@ -93,6 +94,8 @@ static bool equal_attr(const struct rcd_attr *a, const struct rcd_attr *b)
 
 static bool equal_nodes(const struct rcd_node *a, const struct rcd_node *b)
 {
+    if (a->op == &rcd__op_sizes) /* what it makes of its inputs is in its state: equal_elements */
+        return false;
     if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out || a->n_bodies != 0 ||
         b->n_bodies != 0 || a->src->n_attrs != b->src->n_attrs || a->op->impure)
         return false;
@@ -293,6 +296,11 @@ static rcd_status take_node(struct rcd__rewrite *w, struct out_nodes *o, struct 
     drop_expands(w, o, node);
     if (find_equal(w, o, node))
         return RCD_OK;
+    const rcd_value_id picked = rcd__simplify_pick(w, o->nodes, node);
+    if (picked != RCD_NO_VALUE) {
+        w->alias[node->out[0]] = picked;
+        return RCD_OK;
+    }
     const uint64_t key = reads_key(node);
     bool constant = false;
     rcd_status st = rcd__simplify_sizes(w, node, &constant);

@@ -26,7 +26,9 @@ void rcd__rule_slice(const struct rcd__rule *k)
         int64_t len = 0, end = 0;
         bool known_end = old || rcd__rule_number(k, e->val[i], &end);
         end = old ? ends[i] : end;
-        if (has_steps && steps[i] != 1) {
+        if (has_steps && steps[i] == -1 && starts[i] == -1 && known_end && end <= INT32_MIN) {
+            continue; /* all of it, from behind */
+        } else if (has_steps && steps[i] != 1) {
             f.dims[axis] = RCD__NO_TERM;
         } else if (starts[i] == 0 && (known_end ? end == INT64_MAX || end == INT32_MAX
                                                 : rcd__term_equal(e->val[i], a->dims[axis]))) {
@@ -58,6 +60,10 @@ void rcd__rule_concat(const struct rcd__rule *k)
         const struct rcd__fact *b = rcd__rule_in(k, i);
         if (b->rank != f.rank) {
             return;
+        }
+        for (int d = 0; d < f.rank; d++) {
+            if (d != axis)
+                rcd__symbols_join(k->s, f.dims[d], b->dims[d], RCD__JOIN_SURE);
         }
         f.dims[axis] = rcd__term_sum(k->s, f.dims[axis], b->dims[axis]);
         bool fits = f.n_val >= 0 && b->n_val >= 0 && f.n_val + b->n_val <= RCD__MAX_ELEMENTS;
@@ -176,4 +182,33 @@ void rcd__rule_transpose(const struct rcd__rule *k)
         f.dims[d] = from >= 0 && from < a->rank ? a->dims[from] : RCD__NO_TERM;
     }
     *rcd__rule_out(k) = f;
+}
+
+/* Sizes from an attribute, an input, or equal parts of which the last may be smaller. */
+void rcd__rule_split(const struct rcd__rule *k)
+{
+    const struct rcd__fact *a = rcd__rule_in(k, 0);
+    int axis = 0;
+    if (!rcd__rule_axis(rcd__rule_attr(k, "axis", 0), a->rank, &axis))
+        return;
+    const struct rcd_attr *old = rcd_onnx_attr(k->src, "split");
+    const struct rcd__fact *sizes = rcd__rule_in(k, 1);
+    const size_t parts = k->node->n_out;
+    int64_t total = 0;
+    const bool equal =
+        old == NULL && sizes == &rcd__unknown_fact && rcd__rule_number(k, a->dims[axis], &total);
+    const int64_t even = (total + (int64_t)parts - 1) / (int64_t)parts;
+    for (size_t i = 0; i < parts; i++) {
+        if (k->node->out[i] == RCD_NO_VALUE)
+            continue;
+        struct rcd__fact *f = &k->s->facts[k->node->out[i]];
+        const int64_t left = total - even * (int64_t)i;
+        *f = *a;
+        f->n_val = -1;
+        f->dims[axis] = old != NULL && old->type == RCD_ATTR_INTS && i < old->n
+                            ? rcd__term_number(k->s, old->ints[i])
+                        : old == NULL && sizes->n_val == (int)parts ? sizes->val[i]
+                        : equal && left >= 0 ? rcd__term_number(k->s, left < even ? left : even)
+                                             : RCD__NO_TERM;
+    }
 }

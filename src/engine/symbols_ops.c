@@ -1,5 +1,6 @@
 /* symbols_ops.c - what each operator does to sizes. An operator that is not listed leaves its outputs
  * unknown, which is always right. */
+#include "ops/sizes.h"
 #include "symbols_rules.h"
 
 static void same(const struct rcd__rule *k)
@@ -15,100 +16,6 @@ static void same_value(const struct rcd__rule *k)
     *rcd__rule_out(k) = *rcd__rule_in(k, 0);
     if (t != RCD_I64 && t != RCD_I32 && strcmp(k->src->op_type, "Identity") != 0)
         rcd__rule_out(k)->n_val = -1;
-}
-
-static rcd__term broadcast(const struct rcd__rule *k, rcd__term a, rcd__term b)
-{
-    if (rcd__term_equal(a, b) || rcd__term_is(k->s, b, 1))
-        return a;
-    if (rcd__term_is(k->s, a, 1))
-        return b;
-    int64_t n = 0;
-    if (rcd__rule_number(k, a, &n))
-        return a; /* a number over 1 wins against 1 and against itself, else the run fails */
-    return rcd__rule_number(k, b, &n) ? b : RCD__NO_TERM;
-}
-
-static void broadcast_into(const struct rcd__rule *k, struct rcd__fact *f, const rcd__term *dims,
-                           int rank)
-{
-    if (f->rank < 0 || rank < 0) {
-        f->rank = -1;
-        return;
-    }
-    rcd__term both[RCD_MAX_RANK];
-    int most = f->rank > rank ? f->rank : rank;
-    for (int d = 0; d < most; d++) {
-        int a = d - (most - f->rank), b = d - (most - rank);
-        both[d] = a < 0 ? dims[b] : b < 0 ? f->dims[a] : broadcast(k, f->dims[a], dims[b]);
-    }
-    f->rank = most;
-    memcpy(f->dims, both, sizeof both);
-}
-
-static void elementwise(const struct rcd__rule *k)
-{
-    struct rcd__fact f = *rcd__rule_in(k, 0);
-    for (size_t i = 1; i < k->node->n_in; i++)
-        broadcast_into(k, &f, rcd__rule_in(k, i)->dims, rcd__rule_in(k, i)->rank);
-    f.n_val = -1;
-    *rcd__rule_out(k) = f;
-}
-
-/* Add, Sub, Mul, Equal over known elements. */
-static void arithmetic(const struct rcd__rule *k)
-{
-    elementwise(k);
-    const struct rcd__fact *a = rcd__rule_in(k, 0), *b = rcd__rule_in(k, 1);
-    if (a->n_val < 0 || b->n_val < 0 || (a->n_val != b->n_val && a->n_val != 1 && b->n_val != 1))
-        return;
-    struct rcd__fact *o = rcd__rule_out(k);
-    const char *op = k->src->op_type;
-    int n = a->n_val > b->n_val ? a->n_val : b->n_val;
-    for (int i = 0; i < n; i++) {
-        rcd__term x = a->val[a->n_val == 1 ? 0 : i], y = b->val[b->n_val == 1 ? 0 : i];
-        int64_t p = 0, q = 0, r = 0;
-        bool known = rcd__rule_number(k, x, &p) && rcd__rule_number(k, y, &q);
-        rcd__term t = RCD__NO_TERM;
-        if (strcmp(op, "Add") == 0)
-            t = rcd__term_sum(k->s, x, y);
-        else if (strcmp(op, "Equal") == 0 && known)
-            t = rcd__term_number(k->s, p == q);
-        else if (strcmp(op, "Sub") == 0 && known && !__builtin_sub_overflow(p, q, &r))
-            t = rcd__term_number(k->s, r);
-        else if (strcmp(op, "Mul") == 0 && known && !__builtin_mul_overflow(p, q, &r))
-            t = rcd__term_number(k->s, r);
-        else if (strcmp(op, "Mul") == 0 && rcd__term_is(k->s, y, 1))
-            t = x;
-        else if (strcmp(op, "Mul") == 0 && rcd__term_is(k->s, x, 1))
-            t = y;
-        if (t == RCD__NO_TERM)
-            return;
-        o->val[i] = t;
-    }
-    o->n_val = n;
-}
-
-static void matmul(const struct rcd__rule *k)
-{
-    const struct rcd__fact *a = rcd__rule_in(k, 0), *b = rcd__rule_in(k, 1);
-    if (a->rank < 1 || b->rank != 2)
-        return;
-    struct rcd__fact f = *a;
-    f.dims[f.rank - 1] = b->dims[1];
-    f.n_val = -1;
-    *rcd__rule_out(k) = f;
-}
-
-static void gemm(const struct rcd__rule *k)
-{
-    const struct rcd__fact *a = rcd__rule_in(k, 0), *b = rcd__rule_in(k, 1);
-    if (a->rank != 2 || b->rank != 2)
-        return;
-    struct rcd__fact f = {.rank = 2, .n_val = -1};
-    f.dims[0] = a->dims[rcd__rule_attr(k, "transA", 0) != 0 ? 1 : 0];
-    f.dims[1] = b->dims[rcd__rule_attr(k, "transB", 0) != 0 ? 0 : 1];
-    *rcd__rule_out(k) = f;
 }
 
 static void shape(const struct rcd__rule *k)
@@ -165,13 +72,13 @@ static void gather(const struct rcd__rule *k)
     *rcd__rule_out(k) = f;
 }
 
-static void expand(const struct rcd__rule *k)
+/* Indices that were spread over what is scattered come one for each of its rows. */
+static void scatter(const struct rcd__rule *k)
 {
-    struct rcd__fact f = *rcd__rule_in(k, 0);
-    const struct rcd__fact *to = rcd__rule_in(k, 1);
-    broadcast_into(k, &f, to->val, to->n_val);
-    f.n_val = -1;
-    *rcd__rule_out(k) = f;
+    const struct rcd__fact *index = rcd__rule_in(k, 1);
+    same(k);
+    if (index->rank > 0 && index->spread)
+        rcd__symbols_join(k->s, index->spread_a, index->spread_b, RCD__JOIN_INDEX);
 }
 
 static void constant_of_shape(const struct rcd__rule *k)
@@ -180,6 +87,22 @@ static void constant_of_shape(const struct rcd__rule *k)
     struct rcd__fact f = {.rank = to->n_val, .n_val = -1};
     memcpy(f.dims, to->val, sizeof f.dims);
     *rcd__rule_out(k) = f;
+}
+
+static void top_k(const struct rcd__rule *k)
+{
+    const struct rcd__fact *a = rcd__rule_in(k, 0), *n = rcd__rule_in(k, 1);
+    int axis = 0;
+    if (!rcd__rule_axis(rcd__rule_attr(k, "axis", -1), a->rank, &axis))
+        return;
+    for (size_t o = 0; o < k->node->n_out; o++) {
+        if (k->node->out[o] == RCD_NO_VALUE)
+            continue;
+        struct rcd__fact *f = &k->s->facts[k->node->out[o]];
+        *f = *a;
+        f->n_val = -1;
+        f->dims[axis] = n->n_val == 1 ? n->val[0] : RCD__NO_TERM;
+    }
 }
 
 static void range(const struct rcd__rule *k)
@@ -306,44 +229,46 @@ static const struct {
     {"Clip", same},
     {"LayerNormalization", same},
     {"BatchNormalization", same},
-    {"ScatterElements", same},
-    {"ScatterND", same},
-    {"Scatter", same},
+    {"ScatterElements", scatter},
+    {"ScatterND", scatter},
+    {"Scatter", scatter},
     {"ThresholdedRelu", same},
-    {"Add", arithmetic},
-    {"Sub", arithmetic},
-    {"Mul", arithmetic},
-    {"Equal", arithmetic},
-    {"Div", elementwise},
-    {"Pow", elementwise},
-    {"Less", elementwise},
-    {"Greater", elementwise},
-    {"LessOrEqual", elementwise},
-    {"GreaterOrEqual", elementwise},
-    {"And", elementwise},
-    {"Or", elementwise},
-    {"Xor", elementwise},
-    {"Min", elementwise},
-    {"Max", elementwise},
-    {"Sum", elementwise},
-    {"Mean", elementwise},
-    {"Where", elementwise},
-    {"Mod", elementwise},
-    {"PRelu", elementwise},
-    {"MatMul", matmul},
-    {"Gemm", gemm},
+    {"Add", rcd__rule_arithmetic},
+    {"Sub", rcd__rule_arithmetic},
+    {"Mul", rcd__rule_arithmetic},
+    {"Equal", rcd__rule_arithmetic},
+    {"Div", rcd__rule_arithmetic},
+    {"Pow", rcd__rule_elementwise},
+    {"Less", rcd__rule_elementwise},
+    {"Greater", rcd__rule_elementwise},
+    {"LessOrEqual", rcd__rule_elementwise},
+    {"GreaterOrEqual", rcd__rule_elementwise},
+    {"And", rcd__rule_elementwise},
+    {"Or", rcd__rule_elementwise},
+    {"Xor", rcd__rule_elementwise},
+    {"Min", rcd__rule_elementwise},
+    {"Max", rcd__rule_elementwise},
+    {"Sum", rcd__rule_elementwise},
+    {"Mean", rcd__rule_elementwise},
+    {"Where", rcd__rule_elementwise},
+    {"Mod", rcd__rule_elementwise},
+    {"PRelu", rcd__rule_elementwise},
+    {"MatMul", rcd__rule_matmul},
+    {"Gemm", rcd__rule_gemm},
     {"Shape", shape},
     {"Size", size},
     {"Gather", gather},
     {"Slice", rcd__rule_slice},
+    {"Split", rcd__rule_split},
     {"Concat", rcd__rule_concat},
     {"Unsqueeze", rcd__rule_unsqueeze},
     {"Squeeze", rcd__rule_squeeze},
     {"Reshape", rcd__rule_reshape},
     {"Transpose", rcd__rule_transpose},
-    {"Expand", expand},
+    {"Expand", rcd__rule_expand},
     {"ConstantOfShape", constant_of_shape},
     {"Range", range},
+    {"TopK", top_k},
     {"Tile", tile},
     {"NonZero", non_zero},
     {"GatherND", gather_nd},
@@ -359,8 +284,48 @@ static const struct {
     {"ReduceLogSumExp", reduce},
 };
 
+/* How many elements a small integer tensor has may be known although they are not: a shape made of one still has a
+ * rank, and its other sizes. */
+static void count_elements(struct rcd__symbols *s, rcd_value_id id)
+{
+    struct rcd__fact *f = &s->facts[id];
+    const rcd_dtype t = s->p->values[id].dtype;
+    int64_t n = 1;
+    if (f->n_val >= 0 || f->rank < 0 || f->rank > 1 || (t != RCD_I64 && t != RCD_I32))
+        return;
+    if (f->rank == 1 && (f->dims[0] == RCD__NO_TERM || !s->terms[f->dims[0]].is_number))
+        return;
+    n = f->rank == 1 ? s->terms[f->dims[0]].number : 1;
+    if (n < 0 || n > RCD__MAX_ELEMENTS)
+        return;
+    f->n_val = (int)n;
+    for (int i = 0; i < f->n_val; i++)
+        f->val[i] = RCD__NO_TERM;
+}
+
+/* What an earlier pass made of known sizes. */
+static void sizes(struct rcd__symbols *s, const struct rcd_node *node)
+{
+    const struct rcd__sizes *z = node->state;
+    struct rcd__fact f = {.rank = z->rank, .n_val = (int)z->n};
+    for (size_t e = 0; e < z->n; e++) {
+        rcd__term t = rcd__term_number(s, z->elements[e].number);
+        for (size_t i = 0; i < z->elements[e].n_parts; i++) {
+            const struct rcd__size_part *part = &z->elements[e].parts[i];
+            t = rcd__term_sum(s, t, s->facts[node->in[part->in]].dims[part->axis]);
+        }
+        f.val[e] = t;
+    }
+    f.dims[0] = f.n_val > 0 ? rcd__term_number(s, f.n_val) : RCD__NO_TERM;
+    s->facts[node->out[0]] = f;
+}
+
 void rcd__symbols_node(struct rcd__symbols *s, const struct rcd_node *node)
 {
+    if (node->op == &rcd__op_sizes) {
+        sizes(s, node);
+        return;
+    }
     const struct rcd__rule k = {s, node, node->src};
     if (node->n_out == 0 || node->out[0] == RCD_NO_VALUE || node->op->domain != NULL ||
         node->src->domain[0] != '\0')
@@ -368,6 +333,10 @@ void rcd__symbols_node(struct rcd__symbols *s, const struct rcd_node *node)
     for (size_t i = 0; i < RCD_COUNT(rules); i++) {
         if (strcmp(rules[i].name, node->op->name) == 0) {
             rules[i].rule(&k);
+            for (size_t o = 0; o < node->n_out; o++) {
+                if (node->out[o] != RCD_NO_VALUE)
+                    count_elements(s, node->out[o]);
+            }
             return;
         }
     }

@@ -1,4 +1,4 @@
-/* symbols_rules.h - what the rules of symbols_ops.c and symbols_moves.c share. */
+/* symbols_rules.h - what the rules of symbols_ops.c, symbols_arith.c and symbols_moves.c share. */
 #pragma once
 #include "symbols.h"
 
@@ -69,3 +69,9 @@ void rcd__rule_unsqueeze(const struct rcd__rule *k);
 void rcd__rule_squeeze(const struct rcd__rule *k);
 void rcd__rule_reshape(const struct rcd__rule *k);
 void rcd__rule_transpose(const struct rcd__rule *k);
+void rcd__rule_split(const struct rcd__rule *k);
+void rcd__rule_elementwise(const struct rcd__rule *k);
+void rcd__rule_arithmetic(const struct rcd__rule *k);
+void rcd__rule_matmul(const struct rcd__rule *k);
+void rcd__rule_gemm(const struct rcd__rule *k);
+void rcd__rule_expand(const struct rcd__rule *k);

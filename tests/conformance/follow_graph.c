@@ -52,6 +52,7 @@ bool follow_setup(struct graph *g, const rcd_plan *p, char *why, size_t cap)
             in->role = EDGE_INDEX;
         } else if (strncmp(name, "edge_", 5) == 0) {
             in->role = EDGE_ROWS;
+            in->width = io[i].rank == 2 ? (size_t)io[i].dims[1] : 1;
         } else if (strcmp(name, "x") == 0 || strcmp(name, "h") == 0 || strcmp(name, "batch") == 0) {
             in->role = NODE_ROWS;
             in->width = io[i].rank == 2 ? (size_t)io[i].dims[1] : 1;

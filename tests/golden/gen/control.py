@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import numpy_helper, parser
+from strip import strip
 from torch import nn
 
 warnings.filterwarnings("ignore")
@@ -187,7 +188,7 @@ def make(name, way, example, axes, path):
         shapes = tuple({a: torch.export.Dim.DYNAMIC for a in axes[k]} for k in example)
         program = torch.onnx.export(net().eval(), args, dynamo=True, opset_version=18, input_names=list(example),
                                     dynamic_shapes=shapes, verbose=False)
-        onnx.save(program.model_proto, path)
+        onnx.save(strip(program.model_proto), path)
 
 
 def main():

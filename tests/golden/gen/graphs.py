@@ -16,6 +16,7 @@ import onnxruntime
 import torch
 import torch_geometric.nn as g
 from onnx import numpy_helper
+from strip import strip
 from torch import nn
 
 F_IN, F_OUT = 6, 4
@@ -209,7 +210,7 @@ def export(net, example, path, way, opset):
         shapes = tuple({a: torch.export.Dim.DYNAMIC for a in AXES[k]} for k in names)
         program = torch.onnx.export(net, args, dynamo=True, opset_version=opset, input_names=names,
                                     output_names=["y"], dynamic_shapes=shapes, verbose=False)
-        onnx.save(program.model_proto, path)
+        onnx.save(strip(program.model_proto), path)
 
 
 def save(path, name, array):

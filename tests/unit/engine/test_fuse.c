@@ -92,12 +92,86 @@ Test(engine_fuse, two_layers_share_the_sorted_edges)
     rcd_plan_unref(p);
 }
 
-/* A factor of another length would broadcast or fail: what cannot be proved is not fused with it. */
-Test(engine_fuse, unproved_sizes_stay_as_the_file_says)
+/* A network of tests/golden. */
+static rcd_plan *golden(const char *name)
+{
+    char path[512];
+    const char *root = getenv("TEST_SOURCE_ROOT");
+    snprintf(path, sizeof path, "%s/tests/golden/nets/%s/model.onnx", root != NULL ? root : ".",
+             name);
+    FILE *f = fopen(path, "rb");
+    cr_assert(f != NULL, "%s", path);
+    static char bytes[1 << 18];
+    const size_t n = fread(bytes, 1, sizeof bytes, f);
+    cr_assert(fclose(f) == 0 && n > 0 && n < sizeof bytes);
+    const struct rcd_onnx_source src = {
+        .bytes = bytes, .len = n, .dir_fd = -1, .max_bytes = 1 << 20};
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+    rcd_onnx_model *m = NULL;
+    rcd_plan *p = NULL;
+    struct rcd_error err = {.text = ""};
+    cr_assert(rcd_onnx_load(&src, &m, &err) == RCD_OK &&
+                  rcd_plan_new(&m, &opts, &p, &err) == RCD_OK,
+              "%s: %s", name, err.text);
+    return p;
+}
+
+/* A factor with a size of another name: where rows of edges meet, one size is meant; a request in which they differ is
+ * refused. */
+Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
 {
     rcd_plan *p = plan_of(two_layers("others"));
+    cr_assert(lines_with(p, "* Spmm(") == 2 && lines_with(p, "Mul(") == 0);
+    float x[6] = {0}, w[1] = {1}, y[6];
+    int64_t edges[4] = {0, 1, 1, 0};
+    const int64_t x_dims[] = {2, 3}, e_dims[] = {2, 2}, w_dims[] = {1};
+    struct rcd_tensor in[3];
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims) &&
+              rcd_tensor_shape(&in[2], RCD_F32, 1, w_dims));
+    in[0].data = x, in[1].data = edges, in[2].data = w;
+    struct rcd_tensor out = {.dtype = RCD_NONE, .data = y};
+    const struct rcd_infer req = {.in = in, .out = &out};
+    struct rcd_error err = {.text = ""};
+    cr_assert(rcd_plan_check_inputs(p, &req, &err) == RCD_EINVAL);
+    cr_assert_str_eq(err.text,
+                     "input 'edge_index' has 2 and input 'w' has 1 'edges', want the same");
+    rcd_plan_unref(p);
+}
+
+/* A row for all edges that comes from elsewhere broadcasts: what cannot be proved is not fused with it. */
+Test(engine_fuse, unproved_sizes_stay_as_the_file_says)
+{
+    rcd_plan *p = plan_of(two_layers("2,others"));
     cr_assert(lines_with(p, "Mul(") == 2, "the factors are applied by themselves");
     rcd_plan_unref(p);
+}
+
+/* Networks as people write them (tests/golden/gen/graph_written.py): edges unpacked, flipped, joined, sizes without
+ * common names, cells unrolled. Nothing that adds up rows is left by itself. */
+Test(engine_fuse, layers_however_they_are_written)
+{
+    static const struct {
+        const char *name;
+        size_t sums, attends, sorted;
+    } nets[] = {
+        {"graph_written_split_ts18", 1, 0, 1},       {"graph_written_split_dyn18", 1, 0, 1},
+        {"graph_written_weights_ts18", 3, 0, 1},     {"graph_written_both_ts18", 2, 0, 1},
+        {"graph_written_flip_dyn18", 2, 0, 1},       {"graph_written_attention_ts18", 0, 1, 1},
+        {"graph_written_cell_ts18", 5, 0, 1},        {"graph_written_pool_dyn18", 4, 0, 2},
+        {"graph_written_transformer_ts18", 4, 1, 1}, {"graph_written_transformer_dyn18", 4, 1, 1},
+        {"graph_written_bmm_ts18", 1, 0, 1},
+    };
+    for (size_t i = 0; i < RCD_COUNT(nets); i++) {
+        rcd_plan *p = golden(nets[i].name);
+        cr_expect(lines_with(p, "* Spmm(") == nets[i].sums &&
+                      lines_with(p, "* Attend(") == nets[i].attends &&
+                      lines_with(p, "* Csr(") == nets[i].sorted &&
+                      lines_with(p, "ScatterElements(") == 0,
+                  "%s: %zu sums, %zu attentions, %zu sorted lists of edges", nets[i].name,
+                  lines_with(p, "* Spmm("), lines_with(p, "* Attend("), lines_with(p, "* Csr("));
+        rcd_plan_unref(p);
+    }
 }
 
 struct run {
@@ -190,30 +264,6 @@ Test(engine_fuse, failing_allocations)
 }
 
 /* ---- attention --------------------------------------------------------------------------------- */
-
-/* A network of tests/golden. */
-static rcd_plan *golden(const char *name)
-{
-    char path[512];
-    const char *root = getenv("TEST_SOURCE_ROOT");
-    snprintf(path, sizeof path, "%s/tests/golden/nets/%s/model.onnx", root != NULL ? root : ".",
-             name);
-    FILE *f = fopen(path, "rb");
-    cr_assert(f != NULL, "%s", path);
-    static char bytes[1 << 18];
-    const size_t n = fread(bytes, 1, sizeof bytes, f);
-    cr_assert(fclose(f) == 0 && n > 0 && n < sizeof bytes);
-    const struct rcd_onnx_source src = {
-        .bytes = bytes, .len = n, .dir_fd = -1, .max_bytes = 1 << 20};
-    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
-    rcd_onnx_model *m = NULL;
-    rcd_plan *p = NULL;
-    struct rcd_error err = {.text = ""};
-    cr_assert(rcd_onnx_load(&src, &m, &err) == RCD_OK &&
-                  rcd_plan_new(&m, &opts, &p, &err) == RCD_OK,
-              "%s: %s", name, err.text);
-    return p;
-}
 
 /* Two layers each, both exporters; the answers are checked by the golden networks' own test. */
 Test(engine_fuse, attention_is_one_pass)
