@@ -37,6 +37,7 @@ struct rcd_packed {
     size_t n;      /* columns that mean something */
     size_t padded; /* n rounded up to 16 */
     size_t width;  /* 64, or 48 for three-gate groups */
+    bool finite;   /* known: no infinity, no NaN (rcd_packed_look) */
     float *data;   /* RCD_ALIGN-aligned; owned by whoever called the allocation */
     /* Set by rcd_reduce instead of data (kernels_reduced.h); f32: data alone counts. */
     rcd_weights weights;
@@ -55,6 +56,9 @@ bool rcd_packed_bytes(size_t k, size_t n, size_t *ret_bytes);
  * b[i * row_stride + j * col_stride], i < k, j < n. */
 void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t col_stride, size_t k,
               size_t n, size_t width);
+
+/** Sets p->finite, so that products may pass over zeros on the left. f32 only. */
+void rcd_packed_look(struct rcd_packed *p);
 
 /** Recurrent weights with interleaved gates. Column order of the result: for every group of 16
  * units: gate 0 of the 16, gate 1 of the 16, ...; hidden padded to 16 with zeros. So

@@ -10,10 +10,24 @@
 #define v_min(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define v_max(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define v_scale(p, n) ((vf)_mm512_scalef_ps((__m512)(p), (__m512)(n)))
+#define v_nonzero(x) ((unsigned)_mm512_cmp_ps_mask((__m512)(x), _mm512_setzero_ps(), _CMP_NEQ_UQ))
+#define v_positions(x, base, at) positions((__m512)(x), base, at)
+#define v_load_part(p, n) ((vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), (p)))
+#define v_store_part(p, v, n) _mm512_mask_storeu_ps((p), (__mmask16)((1u << (n)) - 1), (__m512)(v))
 /* Unsigned times signed bytes: pairs in 16 bits (exact for 7-bit planes), then pairs of those. */
 #define v_dot4(acc, u, s)                                                                          \
     ((acc) + (vi)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)(u), (__m512i)(s)),               \
                                    _mm512_set1_epi16(1)))
+
+static inline unsigned positions(__m512 x, uint32_t base, uint32_t *at)
+{
+    const __mmask16 is = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm512_storeu_si512(
+        at, _mm512_maskz_compress_epi32(is, _mm512_add_epi32(_mm512_set1_epi32((int)base), lanes)));
+    return (unsigned)__builtin_popcount(is);
+}
+
 #include "body.inc.h"
 
 #define KERNELS_SET kernels_vnni

@@ -1,6 +1,7 @@
 /* pack.c - weights into panels; the layout is the same on every CPU level. */
 #include "recurd/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 static size_t round_up(size_t n)
@@ -30,6 +31,7 @@ void rcd_pack(struct rcd_packed *p, const float *b, size_t row_stride, size_t co
     p->padded = round_up(n);
     p->width = width;
     p->weights = RCD_WEIGHTS_F32;
+    p->finite = false;
     for (size_t col = 0; col < p->padded; col += width) {
         size_t w = p->padded - col < width ? p->padded - col : width;
         const size_t real = n - col < w ? n - col : w; /* the rest are zeros */
@@ -79,6 +81,13 @@ static void turn(float *to, size_t stride, const float *from, size_t n, size_t k
     }
 }
 
+void rcd_packed_look(struct rcd_packed *p)
+{
+    p->finite = true;
+    for (size_t i = 0; i < p->k * p->padded; i++)
+        p->finite = p->finite && isfinite(p->data[i]);
+}
+
 void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const uint8_t *map,
                     size_t hidden, size_t k)
 {
@@ -87,6 +96,7 @@ void rcd_pack_gates(struct rcd_packed *p, const float *w, size_t gates, const ui
     p->n = p->padded;
     p->width = gates * RCD_LANES;
     p->weights = RCD_WEIGHTS_F32;
+    p->finite = false;
     for (size_t u0 = 0; u0 < hidden; u0 += RCD_LANES) {
         size_t n = hidden - u0 < RCD_LANES ? hidden - u0 : RCD_LANES;
         for (size_t g = 0; g < gates; g++)

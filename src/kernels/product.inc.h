@@ -176,7 +176,8 @@ INLINE void touch_floats_to_write(const float *p, size_t n)
 enum {
     BLOCK_ROWS = 11 * MAX_ROWS, /* rows whose chains are under way at the same time */
     LONG_K = 1024,              /* from here on chains are done in parts, */
-    PART_K = 128, /* so that a part of a panel is still in the first levels for the next rows */
+    PART_K = 128, /* so that a part of a panel is still in the first levels for the next rows; */
+    PARTS_WIDTH = 48, /* a narrow one stays in the second, and rows are read best from end to end */
     NEAR_BYTES = 1 << 19,     /* a matrix up to this stays in the second level, */
     ONE_LEVEL_BYTES = 1 << 21 /* and one beyond this does not */
 };
@@ -224,7 +225,8 @@ INLINE void group_strips(const struct block *k, size_t rows, struct strip *s)
 INLINE void block_rows(const struct block *k, const struct patch_work work, const void *what)
 {
     const struct rcd_packed *b = k->b;
-    const size_t w = k->p.w, part = b->k >= LONG_K && k->groups > 1 ? PART_K : b->k;
+    const bool parts = b->k >= LONG_K && k->groups > 1 && b->padded >= PARTS_WIDTH;
+    const size_t w = k->p.w, part = parts ? PART_K : b->k;
     struct strip s = {.w = w, .ahead_step = k->ahead_step};
     do {
         const bool first = s.k0 == 0, last = s.k0 + part >= b->k;
@@ -359,8 +361,9 @@ INLINE void gemm_touch(const void *what, const struct patch *p)
         touch_floats_to_write(g->c[p->row + r] + p->col, p->w);
 }
 
-static void gemm(const struct rcd_gemm *g)
+/* Columns [begin, end) of all rows. */
+static void gemm_sweep(const struct rcd_gemm *g, size_t begin, size_t end)
 {
     const struct patch_work work = {gemm_touch, gemm_start, gemm_finish};
-    sweep(g->b, g->col_from, g->col_to != 0 ? g->col_to : g->b->padded, g->rows, g->a, work, g);
+    sweep(g->b, begin, end, g->rows, g->a, work, g);
 }

@@ -12,8 +12,26 @@ static float fold_sum(float *lanes)
     return lanes[0];
 }
 
+/* Fewer than 16: lanes that have nothing are +0 and change nothing, since no other is -0. */
+static float short_sum(size_t n, const float *x)
+{
+    float lanes[RCD_LANES] = {0};
+    size_t step = RCD_LANES / 2;
+    for (size_t l = 0; l < n; l++)
+        lanes[l] = 0.0f + x[l];
+    while (step >= n && step > 0)
+        step /= 2;
+    for (; step > 0; step /= 2) {
+        for (size_t l = 0; l < step; l++)
+            lanes[l] += lanes[l + step];
+    }
+    return lanes[0];
+}
+
 static float row_sum(size_t n, const float *x)
 {
+    if (n < RCD_LANES)
+        return short_sum(n, x);
     vf acc[PER16] = {{0}};
     size_t i = 0;
     for (; i + RCD_LANES <= n; i += RCD_LANES) {

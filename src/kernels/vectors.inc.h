@@ -23,13 +23,24 @@ INLINE void v_store(float *p, vf v)
     *(vf_mem *)p = v;
 }
 
-INLINE vf v_loadn(const float *p, size_t n)
+/* The first n < VF_LANES lanes; the others are zero, and stay as they are in memory. */
+#ifndef v_load_part
+INLINE vf v_load_part(const float *p, size_t n)
 {
     vf v = {0};
-    if (n >= VF_LANES)
-        return v_load(p);
     memcpy(&v, p, n * sizeof *p);
     return v;
+}
+
+INLINE void v_store_part(float *p, vf v, size_t n)
+{
+    memcpy(p, &v, n * sizeof *p);
+}
+#endif
+
+INLINE vf v_loadn(const float *p, size_t n)
+{
+    return n >= VF_LANES ? v_load(p) : v_load_part(p, n);
 }
 
 INLINE void v_storen(float *p, vf v, size_t n)
@@ -37,7 +48,7 @@ INLINE void v_storen(float *p, vf v, size_t n)
     if (n >= VF_LANES)
         v_store(p, v);
     else
-        memcpy(p, &v, n * sizeof *p);
+        v_store_part(p, v, n);
 }
 
 INLINE vf v_set1(float x)
@@ -65,6 +76,28 @@ INLINE vf v_min(vf a, vf b)
 INLINE vf v_max(vf a, vf b)
 {
     return v_select(a > b, a, b);
+}
+#endif
+
+/* Bit i: lane i is not zero (a NaN is not). */
+#ifndef v_nonzero
+INLINE unsigned v_nonzero(vf x)
+{
+    unsigned is = 0;
+    for (int i = 0; i < VF_LANES; i++)
+        is |= (unsigned)(x[i] != 0.0f) << i;
+    return is;
+}
+#endif
+
+/* base + i of the lanes i that are not zero, from `at` on, where VF_LANES numbers may be written: how many. */
+#ifndef v_positions
+INLINE unsigned v_positions(vf x, uint32_t base, uint32_t *at)
+{
+    unsigned n = 0;
+    for (unsigned is = v_nonzero(x); is != 0; is &= is - 1)
+        at[n++] = base + (unsigned)__builtin_ctz(is);
+    return n;
 }
 #endif
 

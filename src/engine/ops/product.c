@@ -25,6 +25,7 @@ rcd_status rcd__pack_right(struct rcd_check *k, const struct rcd_tensor *b, bool
     if (ret->data == NULL)
         return RCD_ENOMEM;
     rcd_pack(ret, b->data, trans ? 1 : cols, trans ? cols : 1, inner, n, PANEL);
+    rcd_packed_look(ret);
     return rcd__weights_keep(k, how, ret);
 }
 

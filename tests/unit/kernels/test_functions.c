@@ -88,3 +88,33 @@ Test(functions, special_values)
         }
     }
 }
+
+/* Lane l of 16 takes elements l, l + 16, ...; then the lanes fold 8, 4, 2, 1. */
+static float sum_by_definition(size_t n, const float *x)
+{
+    float lanes[RCD_LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        lanes[i % RCD_LANES] += x[i];
+    for (size_t step = RCD_LANES / 2; step > 0; step /= 2) {
+        for (size_t l = 0; l < step; l++)
+            lanes[l] += lanes[l + step];
+    }
+    return lanes[0];
+}
+
+Test(functions, sums_are_the_tree_of_16_lanes)
+{
+    float x[50];
+    for (int i = 0; i < 50; i++)
+        x[i] = i % 7 == 3 ? -0.0f : (float)(i * 37 % 23 - 11) / 7.0f;
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        for (size_t from = 0; k != NULL && from < 4; from++) {
+            for (size_t n = 0; from + n <= 50; n++) {
+                const float got = k->sum(n, x + from), want = sum_by_definition(n, x + from);
+                cr_expect(memcmp(&got, &want, sizeof got) == 0, "%zu from %zu: %a, want %a on %s",
+                          n, from, (double)got, (double)want, k->name);
+            }
+        }
+    }
+}

@@ -95,6 +95,66 @@ Test(levels, products_agree)
     }
 }
 
+/* Every third row is full, the others have an element in 16 that is not zero; of one the chains underflow to -0
+ * before zeros follow. */
+static void check_zeros(size_t rows, size_t k, size_t n, uint32_t seed)
+{
+    float *a = random_floats(rows * k, &seed), *b = random_floats(k * n, &seed);
+    size_t bytes = 0, out_floats = rows * (n + GUARD);
+    cr_assert(rcd_packed_bytes(k, n, &bytes));
+    struct rcd_packed p = {.data = aligned_alloc(64, bytes / 64 * 64 + 64)};
+    for (size_t i = 0; i < rows * k; i++) {
+        const size_t r = i / k;
+        if (r % 3 != 0 && ((i % k) * 7 + r) % 16 != 0)
+            a[i] = (i & 1) != 0 ? -0.0f : 0.0f;
+        if (r == 1)
+            a[i] = i % k == k / 2 ? -1e-30f : 0.0f;
+    }
+    for (size_t j = 0; j < n; j++)
+        b[k / 2 * n + j] = j % 2 == 0 ? 1e-30f : -1e-30f;
+    rcd_pack(&p, b, n, 1, k, n, 64);
+    float *ref = calloc(out_floats + 1, sizeof *ref), *out = calloc(out_floats + 1, sizeof *out);
+    for (int with_bias = 0; with_bias < 2; with_bias++) {
+        float *bias = with_bias ? random_floats(p.padded, &seed) : NULL;
+        p.finite = false;
+        product(rcd_kernels_for(RCD_CPU_C), rows, a, k, &p, bias, false, ref);
+        rcd_packed_look(&p);
+        cr_assert(p.finite);
+        for (size_t i = 0; rcd_kernels_variant(i) != NULL; i++) {
+            const struct rcd_kernels *kern = rcd_kernels_variant(i);
+            product(kern, rows, a, k, &p, bias, false, out);
+            cr_assert(memcmp(ref, out, out_floats * sizeof *out) == 0,
+                      "passing over zeros shows on %s at %zu x %zu x %zu", kern->name, rows, k, n);
+        }
+        free(bias);
+    }
+    free(a), free(b), free(ref), free(out), free(p.data);
+}
+
+Test(levels, zeros_on_the_left_may_be_passed_over)
+{
+    static const size_t ks[] = {128, 131, 700}, ns[] = {7, 16, 33, 48, 130};
+    uint32_t seed = 1;
+    for (size_t i = 0; i < RCD_COUNT(ks); i++) {
+        for (size_t j = 0; j < RCD_COUNT(ns); j++) {
+            check_zeros(MAX_ROWS, ks[i], ns[j], seed++);
+            check_zeros(4, ks[i], ns[j], seed++);
+        }
+    }
+}
+
+Test(levels, infinite_weights_are_seen)
+{
+    float b[4] = {1, 2, INFINITY, 4}, data[16 * 4] __attribute__((aligned(64)));
+    struct rcd_packed p = {.data = data};
+    rcd_pack(&p, b, 1, 1, 4, 1, 64);
+    rcd_packed_look(&p);
+    cr_assert(!p.finite, "0 times infinity is not 0");
+    data[2 * 16] = 3;
+    rcd_packed_look(&p);
+    cr_assert(p.finite);
+}
+
 Test(levels, a_chain_in_two_parts_is_the_chain)
 {
     enum { K = 37, K1 = 14, N = 33 };
