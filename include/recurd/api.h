@@ -14,8 +14,10 @@ typedef struct rcd_stores rcd_stores; /* the sessions of all models */
 
 struct rcd_stores_opts {
     rcd_sched *sched;      /* [borrowed] */
-    const char *state_dir; /* [copied] NULL or "": no session survives the process */
-    size_t max_bytes;      /* of all sessions' states */
+    const char *state_dir; /* [copied] NULL or "": no session survives the process... */
+    const char
+        *runtime_dir; /* [copied] ...but here, in memory that outlives it; NULL or "": none */
+    size_t max_bytes; /* of all sessions' states */
     void (*log)(void *ctx, int priority, const char *text);
     void *log_ctx;
 };

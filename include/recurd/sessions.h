@@ -38,7 +38,7 @@ typedef enum rcd_overflow {
 } rcd_overflow;
 typedef enum rcd_durable {
     RCD_DURABLE_NONE,
-    RCD_DURABLE_PROCESS,  /* rows live in a shared mapping of a file or memfd */
+    RCD_DURABLE_PROCESS,  /* rows live in a shared mapping of a file */
     RCD_DURABLE_SNAPSHOT, /* written to disk at the end and at intervals */
     RCD_DURABLE_COMMIT,   /* on disk before the reply */
 } rcd_durable;
@@ -80,7 +80,9 @@ struct rcd_sessions_opts {
     unsigned ring; /* earlier states kept per session */
     uint64_t snapshot_interval_ms;
     struct rcd_session_budget *budget; /* [borrowed] */
-    const char *path;                  /* [copied] file; NULL: nothing survives the process */
+    const char *path;                  /* [copied] file; NULL: nothing survives the process... */
+    const char *runtime_path; /* [copied] ...but what `process` has here, in memory that lives
+                                          longer; a copy at `path` while nobody serves */
     bool carry; /* a stored file of another model file whose state fits is taken over */
     void *ctx;
     void (*event)(void *ctx, const struct rcd_session_event *e);

@@ -9,23 +9,33 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- the state directory ------------------------------------------------------------------------ */
+/* ---- the directories ---------------------------------------------------------------------------- */
 
-rcd_status rcd__state_dir_open(rcd_stores *s, struct rcd_error *err)
+static rcd_status dir_open(const char *dir, const char *option, int *ret_fd, struct rcd_error *err)
 {
     char path[4200];
-    if (s->dir == NULL)
+    if (dir == NULL)
         return RCD_OK;
-    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
-        return rcd_fail(err, RCD_EIO, "state.dir %s: %s", s->dir, strerror(errno));
-    snprintf(path, sizeof path, "%s/lock", s->dir);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd < 0)
-        return rcd_fail(err, RCD_EIO, "state.dir: %s: %s", path, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return rcd_fail(err, RCD_EIO, "state.dir %s: another recurd uses it (%s is locked)", s->dir,
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return rcd_fail(err, RCD_EIO, "%s %s: %s", option, dir, strerror(errno));
+    snprintf(path, sizeof path, "%s/lock", dir);
+    *ret_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*ret_fd < 0)
+        return rcd_fail(err, RCD_EIO, "%s: %s: %s", option, path, strerror(errno));
+    if (flock(*ret_fd, LOCK_EX | LOCK_NB) != 0)
+        return rcd_fail(err, RCD_EIO, "%s %s: another recurd uses it (%s is locked)", option, dir,
                         path);
     return RCD_OK;
+}
+
+rcd_status rcd__state_dirs_open(rcd_stores *s, struct rcd_error *err)
+{
+    rcd_status st = dir_open(s->dir, "state.dir", &s->lock_fds[0], err);
+    struct stat a, b;
+    if (st == RCD_OK && s->dir != NULL && s->runtime_dir != NULL && stat(s->dir, &a) == 0 &&
+        stat(s->runtime_dir, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return rcd_fail(err, RCD_EINVAL, "state.runtime_dir %s is state.dir", s->runtime_dir);
+    return st == RCD_OK ? dir_open(s->runtime_dir, "state.runtime_dir", &s->lock_fds[1], err) : st;
 }
 
 /* ---- making a store ------------------------------------------------------------------------------------ */
@@ -119,22 +129,35 @@ static void file_name(char out[80], const rcd_version *v, const struct rcd_state
                  (unsigned long long)(hash ^ rcd_version_fingerprint(v)));
 }
 
+/* The model's folder in a directory, made if need be, and the file in it. */
+static rcd_status place(const char *dir, const rcd_version *v, const struct rcd_state_shape *states,
+                        size_t n, char path[4400], struct rcd_error *err)
+{
+    snprintf(path, 4300, "%s/%s", dir, rcd_version_model(v));
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
+                        strerror(errno));
+    file_name(path + strlen(path), v, states, n);
+    return RCD_OK;
+}
+
 rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_state_shape *states,
                           size_t n, struct rcd__store **ret, struct rcd_error *err)
 {
     const struct rcd_session_config *c = &rcd_version_config(v)->sessions;
-    char path[4400];
-    bool disk = c->durable != RCD_DURABLE_NONE || c->overflow == RCD_OVERFLOW_SPILL;
+    char path[4400], runtime[4400];
+    bool spills = c->overflow == RCD_OVERFLOW_SPILL,
+         disk = c->durable != RCD_DURABLE_NONE || spills;
     bool kept = s->dir != NULL && disk;
-    if (disk && !kept && (c->durable > RCD_DURABLE_PROCESS || c->overflow == RCD_OVERFLOW_SPILL))
+    bool lives_on = s->runtime_dir != NULL && c->durable == RCD_DURABLE_PROCESS;
+    if (!kept && (c->durable > RCD_DURABLE_PROCESS || spills))
         return rcd_fail(err, RCD_EMODEL, "sessions: %s needs state.dir (--state-dir)",
-                        c->overflow == RCD_OVERFLOW_SPILL ? "overflow \"spill\""
-                                                          : "durable \"snapshot\" or \"commit\"");
-    snprintf(path, sizeof path, "%s/%s", s->dir != NULL ? s->dir : "", rcd_version_model(v));
-    if (kept && mkdir(path, 0700) != 0 && errno != EEXIST)
-        return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
-                        strerror(errno));
-    file_name(path + strlen(path), v, states, n);
+                        spills ? "overflow \"spill\"" : "durable \"snapshot\" or \"commit\"");
+    rcd_status st = kept ? place(s->dir, v, states, n, path, err) : RCD_OK;
+    if (st == RCD_OK && lives_on)
+        st = place(s->runtime_dir, v, states, n, runtime, err);
+    if (st != RCD_OK)
+        return st;
     struct rcd__store *store = rcd_calloc(1, sizeof *store);
     if (store == NULL || (store->model = rcd_strdup(rcd_version_model(v))) == NULL) {
         rcd_free(store);
@@ -150,10 +173,11 @@ rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_
     opts.committed = rcd__sequence_committed;
     opts.budget = &s->budget;
     opts.path = kept ? path : NULL;
+    opts.runtime_path = lives_on ? runtime : NULL;
     opts.ctx = store;
     opts.event = on_event;
     opts.log = log_of;
-    rcd_status st = rcd_sessions_new(&opts, &store->sessions, err);
+    st = rcd_sessions_new(&opts, &store->sessions, err);
     if (st != RCD_OK) {
         rcd_free(store->model);
         rcd_free(store);
@@ -163,12 +187,11 @@ rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_
     return RCD_OK;
 }
 
-/* Files are called by version and hash; one without sessions is removed when its store goes. */
-bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number)
+static bool file_in(const char *dir, const char *model, uint64_t number)
 {
     char path[4300], prefix[32];
     bool found = false;
-    snprintf(path, sizeof path, "%s/%s", s->dir, model);
+    snprintf(path, sizeof path, "%s/%s", dir, model);
     int len = snprintf(prefix, sizeof prefix, "%llu-", (unsigned long long)number);
     DIR *d = opendir(path);
     for (const struct dirent *e; !found && d != NULL && (e = readdir(d)) != NULL;) {
@@ -179,4 +202,11 @@ bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number)
     if (d != NULL)
         closedir(d);
     return found;
+}
+
+/* Files are called by version and hash; one without sessions is removed when its store goes. */
+bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number)
+{
+    return (s->dir != NULL && file_in(s->dir, model, number)) ||
+           (s->runtime_dir != NULL && file_in(s->runtime_dir, model, number));
 }

@@ -8,6 +8,13 @@
 #include <syslog.h>
 #include <unistd.h>
 
+static bool copy_name(const char *from, char **ret)
+{
+    bool given = from != NULL && from[0] != '\0';
+    *ret = given ? rcd_strdup(from) : NULL;
+    return !given || *ret != NULL;
+}
+
 rcd_status rcd_stores_new(const struct rcd_stores_opts *opts, rcd_stores **ret,
                           struct rcd_error *err)
 {
@@ -15,17 +22,17 @@ rcd_status rcd_stores_new(const struct rcd_stores_opts *opts, rcd_stores **ret,
     if (s == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for sessions");
     s->opts = *opts;
-    s->lock_fd = -1;
+    s->lock_fds[0] = s->lock_fds[1] = -1;
     s->budget.max = opts->max_bytes;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->make_lock, NULL);
-    bool kept = opts->state_dir != NULL && opts->state_dir[0] != '\0';
-    s->dir = kept ? rcd_strdup(opts->state_dir) : NULL;
+    bool good = copy_name(opts->state_dir, &s->dir);
+    good = copy_name(opts->runtime_dir, &s->runtime_dir) && good;
     rcd_status st = RCD_OK;
-    if (!rcd__event_ring_init(&s->events) || (kept && s->dir == NULL))
+    if (!rcd__event_ring_init(&s->events) || !good)
         st = rcd_fail(err, RCD_ENOMEM, "no memory for sessions");
     if (st == RCD_OK)
-        st = rcd__state_dir_open(s, err);
+        st = rcd__state_dirs_open(s, err);
     if (st != RCD_OK) {
         rcd_stores_free(s);
         return st;
@@ -39,12 +46,15 @@ rcd_stores *rcd_stores_free(rcd_stores *s)
     if (s == NULL)
         return NULL;
     RCD_ASSERT(s->first == NULL);
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
+    for (size_t i = 0; i < RCD_COUNT(s->lock_fds); i++) {
+        if (s->lock_fds[i] >= 0)
+            close(s->lock_fds[i]);
+    }
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->make_lock);
     rcd__event_ring_done(&s->events);
     rcd_free(s->dir);
+    rcd_free(s->runtime_dir);
     rcd_free(s);
     return NULL;
 }
@@ -214,7 +224,7 @@ bool rcd_api_needed(void *ctx, const char *model, uint64_t number)
         known = known || (p->number == number && strcmp(p->model, model) == 0);
     }
     pthread_mutex_unlock(&s->lock);
-    return !known && s->dir != NULL && rcd__state_file_of(s, model, number);
+    return !known && rcd__state_file_of(s, model, number);
 }
 
 /* ---- on the loop -------------------------------------------------------------------------------------------- */

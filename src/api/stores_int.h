@@ -4,8 +4,9 @@
 
 struct rcd_stores {
     struct rcd_stores_opts opts;
-    char *dir; /* NULL: nothing survives the process */
-    int lock_fd;
+    char *dir;         /* NULL: nothing survives the process... */
+    char *runtime_dir; /* ...but what `process` keeps here; NULL: in `dir` */
+    int lock_fds[2];
     struct rcd_session_budget budget;
     pthread_mutex_t make_lock; /* a store is opened or closed; `lock` is taken under it */
     pthread_mutex_t lock;
@@ -14,8 +15,8 @@ struct rcd_stores {
 };
 
 /* ---- store_open.c ---- */
-/** Make the state directory and lock it. RCD_EIO. */
-RCD_MUST_CHECK rcd_status rcd__state_dir_open(rcd_stores *s, struct rcd_error *err);
+/** Make the state and the runtime directory and lock them. RCD_EIO. */
+RCD_MUST_CHECK rcd_status rcd__state_dirs_open(rcd_stores *s, struct rcd_error *err);
 /** Is there a file with sessions of this version? */
 bool rcd__state_file_of(const rcd_stores *s, const char *model, uint64_t number);
 /** The states of one session: sizes that the file leaves open from model.json, else 1 (the batch). Array in

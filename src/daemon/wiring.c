@@ -62,16 +62,25 @@ rcd_status rcd__wire_registry(struct rcd_daemon *d, bool serve, struct rcd_error
     return rcd_registry_new(&opts, &d->registry, err);
 }
 
+/* What the option says, else a folder in the first of those that systemd made. */
+static void directory(char *out, size_t bytes, const char *option, const char *variable)
+{
+    const char *given = getenv(variable); /* several are separated by colons */
+    out[0] = '\0';
+    if (option[0] != '\0')
+        snprintf(out, bytes, "%s", option);
+    else if (given != NULL && given[0] != '\0')
+        snprintf(out, bytes, "%.*s/sessions", (int)strcspn(given, ":"), given);
+}
+
 static rcd_status wire_stores(struct rcd_daemon *d, struct rcd_error *err)
 {
-    const char *given = getenv("STATE_DIRECTORY"); /* several are separated by colons */
-    char dir[4096] = "";
-    if (d->cfg.state_dir[0] != '\0')
-        snprintf(dir, sizeof dir, "%s", d->cfg.state_dir);
-    else if (given != NULL)
-        snprintf(dir, sizeof dir, "%.*s/sessions", (int)strcspn(given, ":"), given);
+    char dir[4096], runtime[4096];
+    directory(dir, sizeof dir, d->cfg.state_dir, "STATE_DIRECTORY");
+    directory(runtime, sizeof runtime, d->cfg.state_runtime_dir, "RUNTIME_DIRECTORY");
     const struct rcd_stores_opts opts = {.sched = d->sched,
                                          .state_dir = dir,
+                                         .runtime_dir = runtime,
                                          .max_bytes = d->cfg.sessions_max_bytes,
                                          .log = log_line};
     rcd_status st = rcd_stores_new(&opts, &d->stores, err);

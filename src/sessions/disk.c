@@ -150,7 +150,7 @@ static rcd_status rescue(rcd_sessions *s, const char *from, struct rcd_error *er
 static rcd_status aside(const rcd_sessions *s, const char *path, char name[4300],
                         struct rcd_error *err)
 {
-    snprintf(name, 4300, "%s.damaged-%llu", path, (unsigned long long)rcd_wall_ms());
+    rcd__aside_name(path, "damaged", name, 4300);
     if (rename(path, name) != 0)
         return rcd_fail(err, RCD_EIO, "%s is damaged and cannot be renamed: %s", path,
                         strerror(errno));

@@ -17,8 +17,8 @@ struct rcd__row *rcd__row_at(const rcd_sessions *s, uint32_t row)
 static rcd_status no_room(const rcd_sessions *s, bool full, struct rcd_error *err)
 {
     if (full)
-        return rcd_fail(err, RCD_ENOSPC, "model '%s': no space for session states on %s", s->model,
-                        s->path != NULL ? "the disk of the state directory" : "the machine");
+        return rcd_fail(err, RCD_ENOSPC, "model '%s': no space for session states: %s", s->model,
+                        s->live != NULL ? s->live : "the machine");
     return rcd_fail(err, RCD_ENOMEM, "model '%s': no memory for session states", s->model);
 }
 

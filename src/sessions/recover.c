@@ -15,29 +15,8 @@
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-#define FILE_MAGIC 0x3273736573646352u /* "Rcdsess2" */
 enum { PAGE = RCD__SIZE_UNIT };
-
-struct head {
-    uint64_t magic, fingerprint, layout, row_bytes, sum;
-};
-
-static uint64_t head_sum(const struct head *h)
-{
-    return XXH3_64bits(h, offsetof(struct head, sum));
-}
-
-static struct head head_of(const rcd_sessions *s)
-{
-    struct head h = {.magic = FILE_MAGIC,
-                     .fingerprint = s->fingerprint,
-                     .layout = s->layout,
-                     .row_bytes = s->row_bytes};
-    h.sum = head_sum(&h);
-    return h;
-}
 
 static rcd_status io_error(const rcd_sessions *s, const char *what, struct rcd_error *err)
 {
@@ -45,27 +24,14 @@ static rcd_status io_error(const rcd_sessions *s, const char *what, struct rcd_e
     return rcd_fail(err, full ? RCD_ENOSPC : RCD_EIO, "%s: %s: %s", s->path, what, strerror(errno));
 }
 
-void rcd__head_write(const rcd_sessions *s)
-{
-    struct head h = head_of(s);
-    if (s->file.fd >= 0 && pwrite(s->file.fd, &h, sizeof h, 0) != (ssize_t)sizeof h)
-        rcd__store_say(s, LOG_ERR, "%s: cannot be written: %s", s->path, strerror(errno));
-}
-
-uint64_t rcd__size_word(size_t bytes)
-{
-    uint64_t pages = bytes / RCD__SIZE_UNIT;
-    return pages | (pages + 1) * 0x9e3779b97f4a7c15u >> 40 << 40;
-}
-
 static rcd_status make_file(rcd_sessions *s, struct rcd_error *err)
 {
     char page[PAGE] = "";
-    struct head h = head_of(s);
+    struct rcd__head h = rcd__head_of(s);
     uint64_t length = rcd__size_word(PAGE);
     memcpy(page, &h, sizeof h);
     memcpy(page + RCD__SIZE_AT, &length, sizeof length);
-    s->file.fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    s->file.fd = open(s->live, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (s->file.fd < 0)
         return io_error(s, "cannot be made", err);
     if (write(s->file.fd, page, sizeof page) != (ssize_t)sizeof page)
@@ -93,14 +59,11 @@ static struct rcd__slab *slab_of(rcd_sessions *s, const struct rcd__segment *g)
 /* How much of the file counts; false: it does not know, or not so much is there. */
 static bool length_of(const rcd_sessions *s, size_t size, size_t *ret)
 {
-    uint64_t word = 0;
+    uint64_t pages = 0;
     *ret = size;
-    if (pread(s->file.fd, &word, sizeof word, RCD__SIZE_AT) != (ssize_t)sizeof word)
+    if (!rcd__size_read(s->file.fd, &pages) || pages > size / PAGE)
         return false;
-    size_t bytes = (size_t)(word & (((uint64_t)1 << 40) - 1)) * RCD__SIZE_UNIT;
-    if (word != rcd__size_word(bytes) || bytes > size)
-        return false;
-    *ret = bytes; /* a death while the file grew leaves more */
+    *ret = (size_t)pages * PAGE; /* a death while the file grew leaves more */
     return true;
 }
 
@@ -315,7 +278,7 @@ static void counts_free(struct count *c)
 static rcd_status take_items(rcd_sessions *s, struct count *c, struct rcd_error *err)
 {
     if (!counts_new(s, c))
-        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->path);
+        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->live);
     for (uint32_t i = 0; i < s->rows.n; i++)
         rcd__row_at(s, i)->refs = 0;
     for (uint32_t i = 0; i < s->records.n; i++)
@@ -332,7 +295,7 @@ static rcd_status take_items(rcd_sessions *s, struct count *c, struct rcd_error 
     for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
         sweep(&s->blobs[i], c->blobs[i]);
     if (!link_idle(s))
-        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->path);
+        return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->live);
     return RCD_OK;
 }
 
@@ -344,40 +307,32 @@ static void keep_aside(const rcd_sessions *s, struct count *c)
     if (c->aside)
         return;
     c->aside = true;
-    char name[4200], block[65536];
-    snprintf(name, sizeof name, "%s.damaged-%llu", s->path, (unsigned long long)rcd_wall_ms());
-    int to = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t n = 0;
-    off_t at = 0;
-    while (to >= 0 && (n = pread(s->file.fd, block, sizeof block, at)) > 0) {
-        if (write(to, block, (size_t)n) != n)
-            break;
-        at += n;
-    }
-    if (to >= 0)
-        close(to);
-    rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s", s->path, name);
+    char name[4300];
+    rcd__aside_name(s->path != NULL ? s->path : s->live, "damaged", name, sizeof name);
+    if (rcd__file_copy(s->file.fd, name))
+        rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s", s->live, name);
+    else
+        rcd__store_say(s, LOG_ERR, "%s is damaged, and cannot be kept aside as %s: %s", s->live,
+                       name, strerror(errno));
 }
 
 static rcd_status set_aside(rcd_sessions *s, const char *why, struct rcd_error *err)
 {
-    char name[4200];
-    snprintf(name, sizeof name, "%s.aside-%llu", s->path, (unsigned long long)rcd_wall_ms());
+    char name[4300];
     close(s->file.fd);
     s->file.fd = -1;
-    if (rename(s->path, name) != 0)
-        return io_error(s, "cannot be renamed", err);
+    if (!rcd__file_aside(s, s->live, "aside", name, sizeof name))
+        return io_error(s, "cannot be kept aside", err);
     rcd__store_say(s, LOG_ERR, "%s %s: it is kept aside as %s, and no session of it is served",
-                   s->path, why, name);
+                   s->live, why, name);
     return make_file(s, err);
 }
 
 static rcd_status take_over(rcd_sessions *s, size_t size, struct rcd_error *err)
 {
-    struct head h = {.magic = 0}, mine = head_of(s);
+    struct rcd__head h = {.magic = 0}, mine = rcd__head_of(s);
     struct count c = {.good = 0};
-    if (pread(s->file.fd, &h, sizeof h, 0) != (ssize_t)sizeof h || h.magic != FILE_MAGIC ||
-        h.sum != head_sum(&h) || size < PAGE)
+    if (!rcd__head_read(s->file.fd, &h) || size < PAGE)
         return set_aside(s, "is damaged at its head", err);
     if (h.layout != mine.layout || h.row_bytes != mine.row_bytes)
         return set_aside(s, "holds states of another shape", err);
@@ -399,19 +354,29 @@ static rcd_status take_over(rcd_sessions *s, size_t size, struct rcd_error *err)
         return io_error(s, "cannot be cut", err);
     rcd__store_say(s, LOG_NOTICE,
                    "model '%s': %zu sessions taken over from %s, %zu of them damaged", s->model,
-                   c.good + c.bad, s->path, c.bad);
+                   c.good + c.bad, s->live, c.bad);
     return RCD_OK;
 }
 
-rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err)
+static rcd_status open_file(rcd_sessions *s, struct rcd_error *err)
 {
     struct stat about;
-    s->file.fd = open(s->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    s->file.fd = open(s->live, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (s->file.fd < 0 && errno == ENOENT)
         return make_file(s, err);
     if (s->file.fd < 0 || fstat(s->file.fd, &about) != 0)
         return io_error(s, "cannot be opened", err);
     if (!S_ISREG(about.st_mode))
-        return rcd_fail(err, RCD_EIO, "%s is not a regular file", s->path);
+        return rcd_fail(err, RCD_EIO, "%s is not a regular file", s->live);
     return take_over(s, (size_t)about.st_size, err);
+}
+
+rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err)
+{
+    rcd_status st = rcd__place_open(s, err);
+    if (st == RCD_OK)
+        st = open_file(s, err);
+    if (st == RCD_OK && !rcd__head_stamp(s))
+        return io_error(s, "cannot be written", err);
+    return st;
 }

@@ -123,7 +123,8 @@ enum { RCD__GONE = 4096 };
 
 struct rcd_sessions {
     struct rcd_sessions_opts opts; /* pointers: own copies */
-    char *model, *path;
+    char *model, *path, *runtime_path;
+    const char *live; /* one of the two: where the file of `process` is */
     struct rcd_state_shape *states;
     size_t row_bytes; /* of the state */
     uint64_t layout, fingerprint;
@@ -342,9 +343,35 @@ RCD_MUST_CHECK rcd_status rcd__put_row(rcd_sessions *s, uint32_t at, uint32_t ro
 void rcd__describe(const rcd_sessions *s, const struct rcd__record *r,
                    struct rcd_session_info *ret);
 
-/* ---- recover.c ---- */
-/** Open or make the file at s->path; take over what it holds. */
-RCD_MUST_CHECK rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err);
+/* ---- place.c ---- */
+/** Which file serves: s->live. The other one is not there any more, or the same. RCD_EIO, RCD_ENOSPC. */
+RCD_MUST_CHECK rcd_status rcd__place_open(rcd_sessions *s, struct rcd_error *err);
+/** An orderly end: a file in the runtime directory is copied to the state directory. */
+void rcd__place_close(const rcd_sessions *s);
+/** All of the file under that name, on disk, or nothing (errno tells). */
+RCD_MUST_CHECK bool rcd__file_copy(int from, const char *to);
+/** A name that is free: path.how-time. */
+void rcd__aside_name(const char *path, const char *how, char name[], size_t bytes);
+/** Renamed, into the state directory if there is one; its new name. False: errno tells. */
+RCD_MUST_CHECK bool rcd__file_aside(const rcd_sessions *s, const char *path, const char *how,
+                                    char name[], size_t bytes);
+
+/* ---- head.c ---- */
+struct rcd__head {
+    uint64_t magic, fingerprint, layout, row_bytes, sum;
+};
+struct rcd__head rcd__head_of(const rcd_sessions *s);
+/** False: it is damaged. */
+RCD_MUST_CHECK bool rcd__head_read(int fd, struct rcd__head *ret);
+RCD_MUST_CHECK bool rcd__size_read(int fd, uint64_t *ret_units);
+/** A stamp of its own each time that the file is taken over. */
+RCD_MUST_CHECK bool rcd__head_stamp(const rcd_sessions *s);
+enum rcd__peek { RCD__PEEK_NONE, RCD__PEEK_DAMAGED, RCD__PEEK_GOOD };
+enum rcd__peek rcd__file_peek(const char *path, uint64_t *ret_stamp);
 /** The file is of this fingerprint from now on. */
 void rcd__head_write(const rcd_sessions *s);
+
+/* ---- recover.c ---- */
+/** Open or make the file; take over what it holds. */
+RCD_MUST_CHECK rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err);
 void rcd__store_say(const rcd_sessions *s, int priority, const char *fmt, ...) RCD_PRINTF(3, 4);

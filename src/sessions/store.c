@@ -50,8 +50,10 @@ static rcd_status copy_shapes(rcd_sessions *s, const struct rcd_sessions_opts *o
 {
     s->model = rcd_strdup(opts->model);
     s->path = opts->path != NULL ? rcd_strdup(opts->path) : NULL;
+    s->runtime_path = opts->runtime_path != NULL ? rcd_strdup(opts->runtime_path) : NULL;
     s->states = rcd_calloc(opts->n_states, sizeof *s->states);
-    if (s->model == NULL || (opts->path != NULL && s->path == NULL) || s->states == NULL)
+    if (s->model == NULL || (opts->path != NULL && s->path == NULL) || s->states == NULL ||
+        (opts->runtime_path != NULL && s->runtime_path == NULL))
         return rcd_fail(err, RCD_ENOMEM, "no memory for the sessions of '%s'", opts->model);
     for (size_t i = 0; i < opts->n_states; i++) {
         size_t n = 0, bytes = 0;
@@ -102,7 +104,7 @@ rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions *
     rcd_status st = copy_shapes(s, opts, err);
     if (st == RCD_OK) {
         init_slabs(s);
-        if (opts->durable == RCD_DURABLE_PROCESS && s->path != NULL)
+        if (opts->durable == RCD_DURABLE_PROCESS && (s->path != NULL || s->runtime_path != NULL))
             st = rcd__recover(s, err);
         if (st == RCD_OK)
             st = rcd__keeper_start(s, err);
@@ -129,7 +131,9 @@ static void free_text(const char *text)
 static void remove_files(const rcd_sessions *s)
 {
     static const char *const suffixes[] = {"", ".lmdb", ".lmdb-lock"};
-    for (size_t i = 0; i < RCD_COUNT(suffixes); i++) {
+    if (s->runtime_path != NULL)
+        (void)unlink(s->runtime_path);
+    for (size_t i = 0; s->path != NULL && i < RCD_COUNT(suffixes); i++) {
         char path[4300];
         snprintf(path, sizeof path, "%s%s", s->path, suffixes[i]);
         (void)unlink(path);
@@ -140,13 +144,15 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
 {
     if (s == NULL)
         return NULL;
-    bool empty = s->opened && s->path != NULL && s->records.used + s->n_spilled == 0;
+    bool empty = s->opened && s->records.used + s->n_spilled == 0;
     rcd__keeper_stop(s);
     rcd__slab_done(&s->records);
     rcd__slab_done(&s->rows);
     rcd__slab_done(&s->extras);
     for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
         rcd__slab_done(&s->blobs[i]);
+    if (s->opened && !empty)
+        rcd__place_close(s);
     if (s->file.fd >= 0)
         close(s->file.fd); /* what is in it stays */
     rcd__uncharge(s, s->charged);
@@ -161,6 +167,7 @@ rcd_sessions *rcd_sessions_free(rcd_sessions *s)
     rcd__last_free(s);
     rcd_free(s->model);
     rcd_free(s->path);
+    rcd_free(s->runtime_path);
     pthread_mutex_destroy(&s->lock);
     rcd_free(s);
     return NULL;
@@ -174,7 +181,7 @@ const char *rcd_durable_name(rcd_durable d)
 
 rcd_durable rcd_sessions_durable(const rcd_sessions *s)
 {
-    return s->path != NULL ? s->opts.durable : RCD_DURABLE_NONE;
+    return s->path != NULL || s->live != NULL ? s->opts.durable : RCD_DURABLE_NONE;
 }
 
 size_t rcd_sessions_live(rcd_sessions *s)

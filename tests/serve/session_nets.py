@@ -4,9 +4,12 @@ must be: those of one request that has the whole sequence."""
 import json
 import math
 import os
+import pathlib
 import random
+import shutil
 import signal
 import struct
+import tempfile
 import threading
 import time
 
@@ -104,6 +107,29 @@ def other_weights(data):
     values = struct.unpack(f"<{len(raw) // 4}f", raw)
     assert data.count(raw) == 1
     return data.replace(raw, struct.pack(f"<{len(values)}f", *(-v for v in values)))
+
+
+class Places:
+    """Where sessions are kept: a state directory, and with `runtime` a folder in memory beside it."""
+
+    def __init__(self, runtime=False):
+        self.state = pathlib.Path(tempfile.mkdtemp(prefix="recurd-state-"))
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.runtime = pathlib.Path(tempfile.mkdtemp(prefix="recurd-runtime-", dir=memory)) if runtime else None
+        self.options = ["--state-dir", str(self.state)] + (["--state-runtime-dir", str(self.runtime)] if runtime else [])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for folder in (self.state, self.runtime):
+            if folder:
+                shutil.rmtree(folder)
+
+    @staticmethod
+    def files(folder):
+        """Of `process`, that would be served."""
+        return sorted(p.name for p in folder.rglob("*.sessions"))
 
 
 def serve(models, *options, env=None):

@@ -1,4 +1,4 @@
-"""test_sessions_crash.py - what survives: kill -9 under load, the end by SIGTERM, another model file.
+"""test_sessions_crash.py - what survives: kill -9 and abort under load, an upgrade, the end by SIGTERM, another model file.
 
 usage: test_sessions_crash.py RECURD. RECURD_TEST_KILLS: how often each durable mode is killed (6); RECURD_TEST_SEED: the
 seed, which is printed.
@@ -7,8 +7,12 @@ Clients keep a journal of what was acknowledged. After each restart a session ha
 the request that was under way. That one is sent again with its number, and all answers together must be, bit for bit,
 the answer to one request with the whole sequence."""
 
+import os
+import pathlib
 import random
+import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +20,7 @@ import time
 import daemon
 from session_client import Client, Refused, refused
 from session_journal import SEED, Journal, finish, some_sessions
-from session_nets import GRU, LSTM, Models, other_weights, serve, setting
+from session_nets import GRU, LSTM, Models, Places, other_weights, serve, setting
 
 KILLS = setting("KILLS", 6)
 WORKERS, SESSIONS = 4, 6
@@ -25,8 +29,9 @@ WORKERS, SESSIONS = 4, 6
 class Worker(threading.Thread):
     """Steps its sessions until the server is gone."""
 
-    def __init__(self, port, net, journals, rng, mark):
+    def __init__(self, port, net, journals, rng, mark, ends_well=False):
         super().__init__()
+        self.ends_well = ends_well  # then it refuses what comes while it ends
         self.c, self.net, self.journals, self.rng, self.mark = Client(port, "m", 10), net, journals, rng, mark
         self.error, self.stopping = None, False
 
@@ -35,7 +40,7 @@ class Worker(threading.Thread):
             while not self.stopping:
                 self.work()
         except Refused as e:
-            self.error = e
+            self.error = e if e.status != 503 or not self.ends_well else None
         except OSError:
             pass  # the server was killed
         except Exception as e:
@@ -69,13 +74,14 @@ class Worker(threading.Thread):
             j.send(self.c, self.net, self.net.steps(self.rng, self.rng.choice([1, 1, 1, 3, 10])))
 
 
-def kill_loop(net, sessions):
-    print(f"     seed {SEED}, {KILLS} kills", flush=True)
+def kill_loop(net, sessions, runtime=False, by=signal.SIGKILL, change=lambda: None):
+    """`change`: something that happens while it runs."""
+    print(f"     seed {SEED}, {KILLS} ends by {by.name}{', in a runtime directory' if runtime else ''}", flush=True)
     rng, journals, slowest = random.Random(SEED), [[] for _ in range(WORKERS)], 0
-    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(m=(net, sessions)) as models:
+    with Places(runtime) as places, Models(m=(net, sessions)) as models:
         for round_ in range(KILLS + 1):
             begin = time.monotonic()
-            with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+            with serve(models, *places.options) as d, Client(d.port, "m") as c:
                 slowest = max(slowest, time.monotonic() - begin)
                 for j in sum(journals, []):
                     j.recover(c, net)
@@ -85,11 +91,14 @@ def kill_loop(net, sessions):
                 if round_ == KILLS:
                     finish(c, net, sum(journals, []), rng)
                     break
-                workers = [Worker(d.port, net, journals[k], random.Random(rng.random()), k + 1) for k in range(WORKERS)]
+                workers = [Worker(d.port, net, journals[k], random.Random(rng.random()), k + 1,
+                                  by == signal.SIGTERM) for k in range(WORKERS)]
                 for w in workers:
                     w.start()
                 time.sleep(rng.choice([0.02, 0.1, 0.3, 0.6]) * rng.uniform(0.5, 1.5))
-                d.stop(signal.SIGKILL)
+                change()
+                status = d.stop(by)
+                assert status == (0 if by == signal.SIGTERM else -by), (status, d.logged())
                 for w in workers:
                     w.join()
                     assert w.error is None, w.error
@@ -102,8 +111,68 @@ def test_kill_process():
     kill_loop(LSTM, {"durable": "process", "ring": 2})
 
 
+def test_kill_process_in_memory():
+    kill_loop(LSTM, {"durable": "process", "ring": 2}, runtime=True)
+
+
 def test_kill_commit():
     kill_loop(GRU, {"durable": "commit"})
+
+
+def test_abort():
+    """As the watchdog ends one that hangs."""
+    kill_loop(LSTM, {"durable": "process"}, by=signal.SIGABRT)
+    kill_loop(GRU, {"durable": "process"}, runtime=True, by=signal.SIGABRT)
+    kill_loop(LSTM, {"durable": "commit"}, by=signal.SIGABRT)
+
+
+def test_upgrade():
+    """The program's file is replaced while it runs, then it is started again, in good order."""
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory(prefix="recurd-program-") as folder:
+        sys.argv[1] = str(pathlib.Path(folder, "recurd"))
+
+        def replace():
+            """Another file of other bytes, which does the same."""
+            new = pathlib.Path(folder, "new")
+            shutil.copy(program, new)
+            with open(new, "ab") as f:
+                f.write(os.urandom(64))
+            os.replace(new, sys.argv[1])
+
+        try:
+            replace()
+            for durable, runtime in (("process", False), ("process", True), ("snapshot", False), ("commit", False)):
+                kill_loop(LSTM, {"durable": durable}, runtime, signal.SIGTERM, replace)
+        finally:
+            sys.argv[1] = program
+
+
+def test_runtime_directory():
+    """As systemd has them: it stays for a restart, and goes when the unit stops. What is served is never an old copy."""
+    rng = random.Random(SEED)
+    with Places(True) as places, Models(m=(LSTM, {"durable": "process"})) as models:
+        env = {"STATE_DIRECTORY": f"{places.state}:/nowhere", "RUNTIME_DIRECTORY": str(places.runtime)}
+        journals = None
+        for end in ("stop", "restart", "kill", "restart", "stop", "kill", "stop", "restart", "stop"):
+            with serve(models, env=env) as d, Client(d.port, "m") as c:
+                if journals is None:
+                    journals = some_sessions(c, LSTM, rng)
+                assert places.files(places.runtime) and not places.files(places.state), end
+                for j in journals:
+                    j.recover(c, LSTM)
+                    j.send(c, LSTM, LSTM.steps(rng, 1))
+                d.stop(signal.SIGKILL if end == "kill" else signal.SIGTERM)
+            assert places.files(places.runtime), end
+            assert bool(places.files(places.state)) == (end != "kill"), end
+            if end == "stop":
+                shutil.rmtree(places.runtime)
+                places.runtime.mkdir()
+        with serve(models, env=env) as d, Client(d.port, "m") as c:
+            finish(c, LSTM, journals, rng)
+            for j in journals:
+                c.delete(j.name)
+        assert not places.files(places.state) and not places.files(places.runtime), "nothing is kept of nothing"
 
 
 def test_commits_are_grouped():
@@ -137,8 +206,8 @@ def test_commits_are_grouped():
 
 def test_kill_spilled():
     """Most sessions are on disk when the server is killed."""
-    for durable in ("process", "commit"):
-        kill_loop(LSTM, {"durable": durable, "max_bytes": 3000, "overflow": "spill"})
+    for durable, runtime in (("process", False), ("process", True), ("commit", False)):
+        kill_loop(LSTM, {"durable": durable, "max_bytes": 3000, "overflow": "spill"}, runtime)
 
 
 def test_default_is_process():
@@ -266,9 +335,14 @@ def test_another_model_file_carries():
 
 def test_pinned_sessions_survive():
     """Killed while sessions of two versions live: each goes on with its own."""
+    pinned(False)
+    pinned(True)
+
+
+def pinned(runtime):
     rng, name = random.Random(SEED), "of the old version"
-    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(m=(LSTM, {"reload": "pin"})) as models:
-        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+    with Places(runtime) as places, Models(m=(LSTM, {"reload": "pin"})) as models:
+        with serve(models, *places.options) as d, Client(d.port, "m") as c:
             steps = LSTM.steps(rng, 6)
             old = LSTM.whole(c, steps)[0]
             c.step(name, LSTM.inputs(steps[:2]), start=True)
@@ -278,7 +352,7 @@ def test_pinned_sessions_survive():
             assert LSTM.split(c.step(name, LSTM.inputs(steps[2:4]))["y"]) == old[2:4] != new[2:4]
             c.step("new", LSTM.inputs(steps[:2]), start=True)
             d.stop(signal.SIGKILL)
-        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+        with serve(models, *places.options) as d, Client(d.port, "m") as c:
             assert LSTM.split(c.step("new", LSTM.inputs(steps[2:]))["y"]) == new[2:]
             assert LSTM.split(c.step(name, LSTM.inputs(steps[4:]))["y"]) == old[4:], c.describe(name)
             assert c.describe(name)["version"] == "1", c.describe(name)

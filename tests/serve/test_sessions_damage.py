@@ -16,7 +16,7 @@ import time
 import daemon
 from session_client import Client, Refused
 from session_journal import SEED, Journal, some_sessions
-from session_nets import CHAR, LSTM, Models, serve, setting
+from session_nets import CHAR, LSTM, Models, Places, serve, setting
 
 FLIPS = setting("FLIPS", 8)
 
@@ -68,9 +68,9 @@ def damages(rng, data):
     yield f"page {at // 4096} of zeros", bytes(bad)
 
 
-def serves_what_is_whole(models, folder, journals, rng, what):
+def serves_what_is_whole(models, folder, more, journals, rng, what):
     """The server starts over damaged files: a session is there and right, or is not there and the log says so."""
-    with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+    with serve(models, "--state-dir", folder, *more) as d, Client(d.port, "m") as c:
         lost = 0
         for j in journals:
             try:
@@ -97,17 +97,23 @@ def serves_what_is_whole(models, folder, journals, rng, what):
         return lost
 
 
-def damage(durable):
+def damage(durable, runtime=False):
+    """With `runtime`: of the copy that an orderly end leaves, which the next server takes into memory."""
     rng = random.Random(SEED)
     print(f"     seed {SEED}")
+    with Places(runtime) as places:
+        damage_at(durable, rng, ["--state-runtime-dir", str(places.runtime)] if runtime else [])
+
+
+def damage_at(durable, rng, more):
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as root, Models(
             m=(LSTM, {"durable": durable, "ring": 1})) as models:
         good, bad = pathlib.Path(root, "good"), pathlib.Path(root, "bad")
         good.mkdir()
-        with serve(models, "--state-dir", good) as d, Client(d.port, "m") as c:
+        with serve(models, "--state-dir", good, *more) as d, Client(d.port, "m") as c:
             journals = some_sessions(c, LSTM, rng)
             c.snapshot(journals[0].name, "a")
-            if durable == "process":
+            if durable == "process" and not more:
                 d.stop(signal.SIGKILL)
         files = [p.relative_to(good) for p in good.rglob("*") if p.is_file() and p.stat().st_size and "lock" not in p.name]
         assert files, "nothing was written"
@@ -116,20 +122,28 @@ def damage(durable):
             for what, data in damages(rng, (good / name).read_bytes()):
                 shutil.copytree(good, bad)
                 (bad / name).write_bytes(data)
-                now = serves_what_is_whole(models, bad, journals, rng, f"{name} {what}")
+                if more:
+                    shutil.rmtree(more[1])
+                now = serves_what_is_whole(models, bad, more, journals, rng, f"{name} {what}")
                 lost += now
                 if what in ("garbage", "zeros"):
                     rest = [p for p in bad.rglob("*") if p.is_file() and p.read_bytes()[:4096] == data[:4096]]
                     assert rest or what == "zeros", f"{name}: the damaged file was not set aside: {list(bad.rglob('*'))}"
                 if now and rng.random() < 0.3:  # what was set aside does not stand in the way
-                    serve(models, "--state-dir", bad).__exit__(None)
+                    serve(models, "--state-dir", bad, *more).__exit__(None)
                 shutil.rmtree(bad)
         assert lost > 0, "no damage was ever seen"
-        assert serves_what_is_whole(models, good, journals, rng, "no damage") == 0
+        if more:
+            shutil.rmtree(more[1])
+        assert serves_what_is_whole(models, good, more, journals, rng, "no damage") == 0
 
 
 def test_damaged_process():
     damage("process")
+
+
+def test_damaged_copy():
+    damage("process", True)
 
 
 def test_damaged_commit():
@@ -176,14 +190,16 @@ class SmallDisk:
         os.rmdir(self.path)
 
 
-def full_disk(durable):
+def full_disk(durable, runtime=False):
+    """With `runtime`: it is the folder in memory that is full."""
     rng, journals = random.Random(SEED), []
     disk = SmallDisk(2048)
-    with disk as folder, Models(m=(CHAR, {"durable": durable})) as models:
+    with disk as folder, Places() as places, Models(m=(CHAR, {"durable": durable})) as models:
         if folder is None:
             print("     skipped: mounting a small disk is not permitted here")
             return
-        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+        options = [*places.options, "--state-runtime-dir", folder] if runtime else ["--state-dir", folder]
+        with serve(models, *options) as d, Client(d.port, "m") as c:
             refusals = 0
             while refusals < 5 and len(journals) < 3000:
                 j = Journal(len(journals) + 1)
@@ -206,7 +222,7 @@ def full_disk(durable):
             print(f"     {len(journals)} sessions on {disk.size} KiB, {kept} of 40 stepped when it was full")
             assert d.is_ready()
             d.stop(signal.SIGKILL)
-        with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
+        with serve(models, *options) as d, Client(d.port, "m") as c:
             for j in journals:
                 assert c.describe(j.name)["steps"] == len(j.done), f"{j.name}: an acknowledged step is lost"
             disk.grow(8192)
@@ -218,6 +234,49 @@ def full_disk(durable):
 
 def test_full_disk_process():
     full_disk("process")
+
+
+def test_full_runtime_directory():
+    full_disk("process", True)
+
+
+def test_full_disk_at_the_end():
+    """No room for the copy: an error says so, and the sessions stay in memory; with room again all is as it should be."""
+    rng, disk = random.Random(SEED), SmallDisk(256)
+    with disk as folder, Places(True) as places, Models(m=(LSTM, None)) as models:
+        if folder is None:
+            print("     skipped: mounting a small disk is not permitted here")
+            return
+        options = ["--state-dir", folder, "--state-runtime-dir", places.runtime]
+        with serve(models, *options) as d, Client(d.port, "m") as c:
+            journals = some_sessions(c, LSTM, rng)
+            assert d.stop() == 0 and "cannot be copied to" in d.logged(), d.logged()
+        assert not places.files(folder)
+        for size in (256, 4096):
+            disk.grow(size)
+            with serve(models, *options) as d, Client(d.port, "m") as c:
+                for j in journals:
+                    j.recover(c, LSTM)
+                    j.send(c, LSTM, LSTM.steps(rng, 1))
+        assert places.files(folder)
+        shutil.rmtree(places.runtime)
+        places.runtime.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(places.runtime)], stdin=subprocess.DEVNULL,
+                       timeout=20, check=True)
+        try:  # no room in memory either: they are served where they are
+            with serve(models, *options) as d, Client(d.port, "m") as c:
+                assert "they are served from" in d.logged() and places.files(folder)
+                for j in journals:
+                    j.recover(c, LSTM)
+                    j.send(c, LSTM, LSTM.steps(rng, 1))
+                d.stop(signal.SIGKILL)
+        finally:
+            subprocess.run(["umount", "-l", str(places.runtime)], stdin=subprocess.DEVNULL, timeout=20, check=True)
+        with serve(models, *options) as d, Client(d.port, "m") as c:
+            assert places.files(places.runtime) and not places.files(folder)
+            for j in journals:
+                j.recover(c, LSTM)
+                j.verify(c, LSTM)
 
 
 def test_full_disk_commit():
