@@ -39,6 +39,11 @@ struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan,
 /** Which inputs of the plan come from the graph when a request gives none. */
 uint64_t rcd__binding_inputs(const rcd_graph *g, const rcd_plan *plan, const char **ret_missing);
 
+/* ---- graph_binding_step.c ---- */
+/** Make b->bound of b->graph, from b->old where it can be; b->err says how it went. Threading: a helper thread, while the
+ * loop leaves the binding alone. */
+void rcd__binding_step(uv_work_t *work);
+
 /* ---- graph_events.c ---- */
 /** A step is done: b->bound is new, b->before what it was (NULL: not known). */
 void rcd__graph_predictions(rcd_api *api, struct rcd__binding *b);

@@ -19,7 +19,7 @@ rcd_status rcd__graph_find(struct rcd__infer *x, struct rcd_error *err)
                    : rcd_fail(err, RCD_EINVAL, "parameter 'graph_version' needs 'graph'");
     if (!x->decoded) /* on a worker, where the table of graphs is out of reach */
         return rcd_fail(err, RCD_EUNSUPPORTED,
-                        "a request that names a graph cannot be compressed when it is large");
+                        "the name of a graph was seen too late: write \"graph\" without escapes");
     rcd_graph *g = rcd_graphs_find(x->api->opts.graphs, o->name);
     if (g == NULL)
         return rcd_fail(err, RCD_ENOTFOUND, "there is no graph '%s'",

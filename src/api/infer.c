@@ -233,18 +233,24 @@ static void submit(struct rcd__infer *x, const struct rcd_error *failed)
     job_free(x);
 }
 
-/* Requests of a session must be known as such in the order of their arrival, and what a graph gives is
- * looked up here, whatever the size. */
-static bool decode_here(const struct rcd__infer *x)
+/* Requests of a session must be known as such in the order of their arrival, and what a registered graph gives is looked
+ * up on the loop. A graph as JSON objects comes the same way: its body has the word, too. */
+static bool taken_by_loop(const struct rcd__infer *x)
 {
     size_t len = 0;
     const char *body = rcd_http_body(x->req, &len);
+    if (rcd__served(x->version)->store != NULL)
+        return true;
     if (x->coding_in != RCD_CODING_IDENTITY)
-        return rcd__served(x->version)->store != NULL ||
-               (len <= SMALL_BODY && rcd_graphs_count(x->api->opts.graphs) > 0);
-    size_t json = x->json_len < len ? x->json_len : len;
-    return len <= SMALL_BODY || rcd__served(x->version)->store != NULL ||
-           memmem(body, json, "\"graph\"", 7) != NULL;
+        return rcd_graphs_count(x->api->opts.graphs) > 0;
+    return memmem(body, x->json_len < len ? x->json_len : len, "\"graph\"", 7) != NULL;
+}
+
+static bool is_small(const struct rcd__infer *x)
+{
+    size_t len = 0;
+    (void)rcd_http_body(x->req, &len);
+    return x->coding_in == RCD_CODING_IDENTITY && len <= SMALL_BODY;
 }
 
 /* A body that was read apart. */
@@ -272,9 +278,10 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     }
     struct rcd_error err = {.code = RCD_OK};
     rcd_status st = read_headers(x, &err);
-    if (st == RCD_OK && rcd__served(v)->store != NULL && rcd__infer_read_apart(x, read_apart))
+    const bool here = st == RCD_OK && taken_by_loop(x);
+    if (here && rcd__infer_read_apart(x, read_apart))
         return;
-    x->decoded = st == RCD_OK && decode_here(x);
+    x->decoded = st == RCD_OK && (here || is_small(x));
     if (x->decoded)
         st = rcd__infer_decode(x, &err);
     err.code = st;

@@ -1,6 +1,6 @@
-/* infer_read.c - large bodies for models with states. Which session a request belongs to must be known on
- * the loop, but reading the body there would hold everybody. So a helper thread reads it, and the request
- * counts as arrived when it has been read; large ones of one model keep their order. */
+/* infer_read.c - large bodies for models with states, on registered graphs, and graphs as JSON objects. What they are
+ * for must be known on the loop, but reading them there would hold everybody. So a helper thread reads the
+ * body, and the request counts as arrived when it has been read; large ones of one model keep their order. */
 #include "infer_int.h"
 
 #include <string.h>

@@ -102,7 +102,8 @@ static rcd_status settle_nodes(rcd_graph *g, struct rcd_error *err)
         struct rcd__group *k = &g->groups[i];
         if (k->is.edges || k->is.n >= 0)
             continue;
-        int64_t n = 0;
+        int64_t n = 0, last = 0, side = 0;
+        const char *from = ""; /* where the largest index stands */
         for (size_t t = 0; t < g->n; t++) {
             const char *base = NULL, *name = g->tensors[t].name;
             char ends[2][RCD_GRAPH_NAME_MAX + 1], type[RCD_GRAPH_NAME_MAX + 1];
@@ -112,14 +113,21 @@ static rcd_status settle_nodes(rcd_graph *g, struct rcd_error *err)
             const struct rcd_tensor *x = &g->tensors[t].tensor;
             for (int64_t row = 0; strcmp(base, "edge_index") == 0 && row < 2; row++) {
                 const int64_t *to = (const int64_t *)x->data + row * x->dims[1];
-                for (int64_t e = 0; strcmp(ends[row], k->name) == 0 && e < x->dims[1]; e++)
-                    n = to[e] >= n ? to[e] + 1 : n;
+                for (int64_t e = 0; strcmp(ends[row], k->name) == 0 && e < x->dims[1]; e++) {
+                    if (to[e] < n)
+                        continue;
+                    n = to[e] + 1;
+                    last = e;
+                    side = row;
+                    from = name;
+                }
             }
         }
         if (g->nodes_told >= 0 && k->name[0] == '\0') {
             if (n > g->nodes_told)
-                return rcd_fail(err, RCD_EINVAL, "an edge ends in node %lld, but 'nodes' is %lld",
-                                (long long)n - 1, (long long)g->nodes_told);
+                return rcd_fail(err, RCD_EINVAL, "%s[%lld][%lld] is %lld, but 'nodes' is %lld",
+                                from, (long long)side, (long long)last, (long long)n - 1,
+                                (long long)g->nodes_told);
             n = g->nodes_told;
         }
         k->is.n = n;
@@ -193,8 +201,13 @@ static rcd_status index_ids(rcd_graph *g, struct rcd__group *k, const rcd_graph 
         for (; k->ids[at] != 0; at = (at + 1) & (k->n_ids - 1)) {
             if (!same_id(ids, k->ids[at] - 1, ids, i))
                 continue;
-            return rcd_fail(err, RCD_EINVAL, "nodes %u and %zu have the same id", k->ids[at] - 1,
-                            i);
+            char quoted[64];
+            if (ids->dtype == RCD_I64)
+                return rcd_fail(err, RCD_EINVAL, "nodes %u and %zu have the same id %lld",
+                                k->ids[at] - 1, i, (long long)((const int64_t *)ids->data)[i]);
+            const struct rcd_bytes *b = &((const struct rcd_bytes *)ids->data)[i];
+            return rcd_fail(err, RCD_EINVAL, "nodes %u and %zu have the same id '%s'",
+                            k->ids[at] - 1, i, rcd_quote(quoted, sizeof quoted, b->ptr, b->len));
         }
         k->ids[at] = (uint32_t)i + 1;
     }

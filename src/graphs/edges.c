@@ -65,7 +65,15 @@ static rcd_status ends_of(const struct change *c, const char *type, const struct
     one.data = (char *)t->data + (size_t)row * n * rcd_dtype_size(t->dtype);
     if (t->dtype == RCD_BYTES) {
         rcd_status st = rcd_graph_find(c->nodes, ends[row], &one, *ret, err);
-        return st == RCD_OK ? st : rcd_error_prefix(err, st, "%s[%d]: ", what, row);
+        for (size_t e = 0; st != RCD_OK && e < n;
+             e++) { /* the first that is not there, by its place */
+            one.n = 1;
+            one.dims[0] = 1;
+            one.data = (char *)t->data + ((size_t)row * n + e) * rcd_dtype_size(t->dtype);
+            if (rcd_graph_find(c->nodes, ends[row], &one, *ret, err) != RCD_OK)
+                return rcd_error_prefix(err, st, "%s[%d][%zu]: ", what, row, e);
+        }
+        return st;
     }
     for (size_t e = 0; e < n; e++)
         (*ret)[e] =
@@ -210,6 +218,31 @@ static void put(struct edge_list *l, size_t from, int64_t a, int64_t b, int64_t 
     l->list[l->n_list++] = e;
 }
 
+/* Every added edge ends in a node, and who sent it is told which one does not. */
+static rcd_status check_added(const struct change *c, const struct edge_list *l, const char *name,
+                              const int64_t n[2], struct rcd_error *err)
+{
+    char ends[2][RCD_GRAPH_NAME_MAX + 1];
+    rcd__ends(l->type, ends);
+    for (int r = 0; l->add != NULL && r < 2; r++) {
+        const bool plain = ends[r][0] == '\0';
+        const int64_t most =
+            n[r] < 0 && plain ? c->g->nodes_told : n[r]; /* -1: as many as edges say */
+        for (size_t e = 0; e < (size_t)l->add->dims[1]; e++) {
+            const int64_t v = l->add_ends[r][e];
+            if (v >= 0 && (most < 0 || v < most))
+                continue;
+            char nodes[48] = "nodes count from 0";
+            if (v >= 0)
+                snprintf(nodes, sizeof nodes, "there are %lld nodes", (long long)most);
+            return rcd_fail(err, RCD_EINVAL, "%s%s[%d][%zu] is %lld, but %s%s%s",
+                            c->first ? "" : "add.", name, r, e, (long long)v, nodes,
+                            plain ? "" : " of type ", ends[r]);
+        }
+    }
+    return RCD_OK;
+}
+
 static rcd_status list_added(const struct change *c, struct edge_list *l, int64_t *const map[2],
                              const int64_t n[2], struct rcd_error *err)
 {
@@ -267,16 +300,26 @@ static rcd_status put_rows(const struct change *c, const struct edge_list *l, co
                            struct rcd_error *err)
 {
     const struct rcd_tensor *like = old != NULL ? old : add;
-    bool fits = like->rank >= 1 && like->dtype != RCD_BYTES;
-    fits = fits && (add == NULL) == (l->add == NULL) && (old == NULL) == (l->old == NULL);
-    fits = fits && (add == NULL || add->dims[0] == l->add->dims[1]);
-    fits = fits &&
-           (old == NULL || add == NULL || (old->dtype == add->dtype && old->rank == add->rank));
-    for (int d = 1; fits && old != NULL && add != NULL && d < old->rank; d++)
-        fits = old->dims[d] == add->dims[d];
-    if (!fits)
-        return rcd_fail(err, RCD_EINVAL, "'%s' must have a row of the same kind for every edge",
-                        name);
+    char got[96], want[96];
+    if (like->rank < 1 || like->dtype == RCD_BYTES)
+        return rcd_fail(err, RCD_EINVAL, "'%s' is %s %s, want a row of numbers for every edge",
+                        name, rcd_dtype_name(like->dtype),
+                        rcd_shape_text(got, sizeof got, like->rank, like->dims));
+    if (add == NULL && l->add != NULL)
+        return rcd_fail(err, RCD_EINVAL, "'add.%s' is missing: the edges have one", name);
+    if (add != NULL && (l->add == NULL || (old == NULL && l->old != NULL)))
+        return rcd_fail(err, RCD_EINVAL, "'add.%s' is for edges that %s", name,
+                        l->add == NULL ? "are not added" : "have none of it so far");
+    int64_t rows[RCD_MAX_RANK];
+    memcpy(rows, like->dims, sizeof rows);
+    rows[0] = l->add != NULL ? l->add->dims[1] : 0;
+    if (add != NULL && (add->dtype != like->dtype || add->rank != like->rank ||
+                        memcmp(add->dims, rows, (size_t)add->rank * sizeof *rows) != 0))
+        return rcd_fail(err, RCD_EINVAL, "'%s%s' is %s %s, want %s %s: a row for every edge",
+                        c->first ? "" : "add.", name, rcd_dtype_name(add->dtype),
+                        rcd_shape_text(got, sizeof got, add->rank, add->dims),
+                        rcd_dtype_name(like->dtype),
+                        rcd_shape_text(want, sizeof want, like->rank, rows));
     int64_t dims[RCD_MAX_RANK];
     memcpy(dims, like->dims, sizeof dims);
     dims[0] = (int64_t)n_new_edges(l);
@@ -358,6 +401,8 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
         if (st == RCD_OK && l.add != NULL)
             st = ends_of(c, type, l.add, i, name, &l.add_ends[i], err);
     }
+    if (st == RCD_OK)
+        st = check_added(c, &l, name, n, err);
     if (st == RCD_OK)
         st = read_removed(c, &l, err);
     if (st == RCD_OK)

@@ -123,9 +123,16 @@ static rcd_status set_rows(const struct change *c, const char *name, struct rcd_
                 rows->dims[0] == (int64_t)who->n;
     for (int d = 1; fits && d < to->rank; d++)
         fits = rows->dims[d] == to->dims[d];
-    if (!fits)
-        return rcd_fail(err, RCD_EINVAL, "'set.%s' does not have %zu rows like those of '%s'", name,
-                        who->n, name);
+    if (!fits) {
+        char got[96], want[96];
+        int64_t dims[RCD_MAX_RANK];
+        memcpy(dims, to->dims, sizeof dims);
+        dims[0] = (int64_t)who->n;
+        return rcd_fail(
+            err, RCD_EINVAL, "'set.%s' is %s %s, want %s %s: a row for each of 'set.nodes'", name,
+            rcd_dtype_name(rows->dtype), rcd_shape_text(got, sizeof got, rows->rank, rows->dims),
+            rcd_dtype_name(to->dtype), rcd_shape_text(want, sizeof want, to->rank, dims));
+    }
     int64_t *at = rcd_alloc((who->n + 1) * sizeof *at);
     if (at == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for a change");

@@ -3,10 +3,13 @@ sessions whose state has a row per node of a registered graph.
 
 usage: test_graph_forms.py RECURD. The networks are golden ones of PyTorch Geometric."""
 
+import concurrent.futures
+import gzip
 import json
 import math
 import random
 import struct
+import time
 
 import daemon
 import golden
@@ -167,12 +170,51 @@ def test_objects():
                   ({"nodes": [*nodes[:3], node("d", {"x": [1, 2]})], "edges": edges}, 402,
                    "graph.nodes[3] ('d') has 2 numbers for 'x', want 6"),
                   ({"nodes": [*nodes[:3], node("d", {})], "edges": edges}, 402, "graph.nodes[3] ('d') has"),
+                  ({"nodes": [node("d", {})], "edges": []}, 402, "graph.nodes[0] ('d') has no feature 'x' of numbers"),
                   ({"nodes": [*nodes, nodes[0]], "edges": edges}, 411, "graph.nodes[4] has the type and id of an earlier node"),
                   ({"nodes": [{"node_id": 1}], "edges": []}, 401, "graph.nodes[0] has no 'node_type'"),
                   ({"nodes": nodes, "edges": [{"edge_type": cites}]}, 401, "graph.edges[0] has no 'src_node_id'")]
         for change, code, text in bad + [({"graph": dict(g, edges=g.get("edges", 0))}, c, t) for g, c, t in graphs]:
             answer = ask(d, GCN, dict(body, **change), 400)
             assert answer["status_code"] == code and text in answer["error"], (text, answer)
+
+
+def test_large_objects():
+    """A graph as objects of 20 MB is read beside the loop: small requests are answered meanwhile, none of them waits for half
+    of its time. And large requests about a registered graph, compressed or not."""
+    n = 76000
+    nodes = [{"node_type": "p", "node_id": i, "features": {"x": [0.25 * (i % 7)] * F}} for i in range(n)]
+    links = [{"edge_type": ["p", "to", "p"], "src_node_id": i % n, "dest_node_id": (7 * i) % n, "features": {}} for i in range(2 * n)]
+    objects = json.dumps({"graph": {"nodes": nodes, "edges": links}, "targets": [{"node_type": "p", "node_id": 3}]}).encode()
+    assert len(objects) > 18 << 20
+    x = [[0.25 * (i % 7)] * F for i in range(n)]
+    by_name = json.dumps({"parameters": {"graph": "large"}, "inputs": [rows("x", x), tensor("nodes", "INT64", (1,), [3])]})
+    with serving("--server-max-body", "64M") as d:
+        good(d, "PUT", "/v2/graphs/large", [edge_index([(i % n, (7 * i) % n) for i in range(2 * n)])], nodes=n)
+        plain = output(json.loads(d.call("POST", f"/v2/models/{GCN}/infer", by_name)[1]))
+        packed = d.call("POST", f"/v2/models/{GCN}/infer", gzip.compress(by_name.encode(), 1), {"Content-Encoding": "gzip"})
+        assert packed[0] == 200 and output(json.loads(packed[1])) == plain, packed[1][:200]
+
+        connection = d.connect()
+        connection.putrequest("POST", f"/v2/models/{GCN}/infer")
+        connection.putheader("Content-Length", str(len(objects)))
+        connection.endheaders(objects[:-1])
+        small, waits = [rows("x", x[:2]), edge_index([(0, 1)])], []
+        infer(d, "small", small)
+        begin = time.monotonic()
+        connection.send(objects[-1:])
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            large = pool.submit(connection.getresponse)
+            while not large.done():
+                at = time.monotonic()
+                infer(d, "small", small)
+                waits.append(time.monotonic() - at)
+                time.sleep(0.002)
+            took = time.monotonic() - begin
+            answer = json.loads(large.result().read())
+        near(answer["data"]["results"][0]["predictions"], plain[0])
+        print(f"     {len(objects) >> 20} MiB took {took:.2f} s; {len(waits)} small requests meanwhile, the slowest {max(waits):.3f} s")
+        assert max(waits) < took / 2, "a small request waited for a large one to be read"
 
 
 def test_types():
@@ -195,6 +237,48 @@ def test_types():
         got = ask(d, HETERO, body)["data"]["results"]
         near(got[0]["predictions"], want.values[3 * width:4 * width])
         assert "the model has several types" in ask(d, HETERO, {"graph": body["graph"]}, 400)["error"]
+        venue = {"graph": {"nodes": [node(1, {}, "venue")], "edges": []}, "targets": [{"node_type": "venue", "node_id": 1}]}
+        assert "graph.nodes[0]: the model has no nodes of type 'venue'" in ask(d, HETERO, venue, 400)["error"]
+
+
+def test_node_states_follow_changes():
+    """Steps on a registered graph that changes between them: each step has the bits of a request that brings that graph and
+    the state itself. A graph with another number of nodes is refused, and nothing is stepped."""
+    (_, edges, weights, _), _ = golden.case(CELL, 0)
+    n, at = 6, len(edges.values) // 2
+    ends = list(zip(edges.values[:at], edges.values[at:]))
+    strength = list(weights.values)
+    with serving() as d:
+        ids = tensor("id", "BYTES", (n,), [f"n{i}" for i in range(n)])
+        good(d, "PUT", "/v2/graphs/moving", [ids, edges.as_input(), weights.as_input()])
+        state = [0.0] * (5 * n)
+        for t in range(12):
+            if t > 0:
+                gone = RNG.randrange(len(ends))
+                come, weight = (RNG.randrange(n), RNG.randrange(n)), single(RNG.uniform(0.1, 1))
+                pair = ends[gone]
+                strength = [w for e, w in zip(ends, strength) if e != pair] + [weight]
+                ends = [e for e in ends if e != pair] + [come]
+                good(d, "PATCH", "/v2/graphs/moving",
+                     [edge_index([pair], "remove.edge_index"), edge_index([come], "add.edge_index"),
+                      tensor("add.edge_weight", "FP32", (1,), [weight])])
+            x = rows("x", [vector() for _ in range(n)])
+            answer = infer(d, "cell", [x], graph="moving", sequence_id=7, sequence_start=t == 0)
+            assert answer["parameters"]["graph_version"] == t + 1
+            got = good(d, "GET", "/v2/models/cell/sessions/7/state")["outputs"][0]["data"]
+            whole = [x, edge_index(ends), tensor("edge_weight", "FP32", (len(ends),), strength), tensor("h", "FP32", (n, 5), state)]
+            want, _ = output(infer(d, "cell", whole))
+            assert got == want, t
+            state = got
+        for change, nodes in ((tensor("remove.nodes", "BYTES", (1,), ["n5"]), 5), (tensor("add.id", "BYTES", (1,), ["n6"]), 6)):
+            assert good(d, "PATCH", "/v2/graphs/moving", [change])["nodes"] == {"": nodes}
+            x = rows("x", [vector() for _ in range(nodes)])
+            if nodes == n:
+                infer(d, "cell", [x], graph="moving", sequence_id=7)
+                continue
+            error = refused(d, 409, "POST", "/v2/models/cell/infer", [x], graph="moving", sequence_id=7)
+            assert "state 'h' of 6 nodes" in error and "graph 'moving' version 13 has 5" in error, error
+            assert good(d, "GET", "/v2/models/cell/sessions/7/state")["outputs"][0]["data"] == state, "nothing was stepped"
 
 
 def test_node_states():
@@ -226,6 +310,7 @@ def test_node_states():
 if __name__ == "__main__":
     with daemon.Repository(GCN, POOL, SPECTRAL, HETERO) as serving.repository:
         serving.repository.add(CELL, "cell")
+        serving.repository.add(GCN, "small")
         (serving.repository.path / "cell" / "model.json").write_text(
             json.dumps({"state": [{"input": "h", "output": "y", "shape": [6, 5]}]}))
         daemon.main(globals())

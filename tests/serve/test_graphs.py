@@ -235,14 +235,15 @@ def test_refusals():
         x, ok = rows("x", [vector() for _ in range(3)]), edge_index([(0, 1), (1, 2)])
         good(d, "PUT", "/v2/graphs/g", [x, ok])
         cases = [
-            ([x, edge_index([(0, 1), (1, 3)])], "edge_index[1][1] is 3, but graph 'h' has 3 nodes"),
-            ([x, edge_index([(-1, 1)])], "edge_index[0][0] is -1"),
-            ([x, ok, tensor("edge_weight", "FP32", (3,), [1, 2, 3])], "'edge_weight' must have a row"),
+            ([x, edge_index([(0, 1), (1, 3)])], "edge_index[1][1] is 3, but there are 3 nodes"),
+            ([x, edge_index([(-1, 1)])], "edge_index[0][0] is -1, but nodes count from 0"),
+            ([x, ok, tensor("edge_weight", "FP32", (3,), [1, 2, 3])],
+             "'edge_weight' is FP32 [3], want FP32 [2]: a row for every edge"),
+            ([x, ok, tensor("edge_weight", "FP32", (2,), [1, "NaN"])], "'edge_weight': data[1] is \"NaN\""),
             ([x, ok, tensor("y", "FP32", (2,), [1, 2])], "'y' has 2 rows, want 3"),
             ([x, tensor("edge_weight", "FP32", (1,), [1])], "'edge_index' is missing"),
-            ([x, ok, tensor("id", "BYTES", (3,), ["a", "b", "a"])], "nodes 0 and 2 have the same id"),
-            ([x, edge_index([("a", "q")], datatype="BYTES"), tensor("id", "BYTES", (3,), ["a", "b", "c"])],
-             "has no node 'q'"),
+            ([x, ok, tensor("id", "BYTES", (3,), ["a", "b", "a"])], "nodes 0 and 2 have the same id 'a'"),
+            ([x, edge_index([("a", "q")], datatype="BYTES"), tensor("id", "BYTES", (3,), ["a", "b", "c"])], "[1][0]: graph 'h' has no node 'q'"),
             ([x, edge_index([("a", "b")], datatype="BYTES")], "no ids"),
             ([x, tensor("edge_index", "FP32", (2, 1), [0, 1])], "want INT64 or BYTES [2,edges]"),
             ([x, x, ok], "is there twice"),
@@ -252,6 +253,8 @@ def test_refusals():
             error = refused(d, 400, "PUT", "/v2/graphs/h", inputs)
             assert text in error, (text, error)
         assert "undirected" in refused(d, 400, "PUT", "/v2/graphs/h", [x, ok], undirected=1)
+        error = refused(d, 400, "PUT", "/v2/graphs/h", [edge_index([(0, 1), (7, 2)])], undirected=True, nodes=4)
+        assert "edge_index[0][1] is 7, but there are 4 nodes" in error, error
         refused(d, 400, "PUT", "/v2/graphs/.h", [x, ok])
         refused(d, 400, "PUT", "/v2/graphs/h%2fi", [x, ok])
         refused(d, 413, "PUT", "/v2/graphs/h", [rows("x", [vector() for _ in range(300)])])
@@ -262,7 +265,9 @@ def test_refusals():
                              ([rows("set.x", [vector()])], "needs 'set.nodes'"),
                              ([rows("x", [vector()])], "'x' is not known in a change"),
                              ([tensor("add.x", "FP32", (1, 2), [1, 2])], "another shape"),
-                             ([edge_index([(0, 3)], "add.edge_index")], "edge_index[1][2] is 3")]:
+                             ([edge_index([(0, 3)], "add.edge_index")], "add.edge_index[1][0] is 3, but there are 3 nodes"),
+                             ([tensor("set.nodes", "INT64", (1,), [1]), tensor("set.x", "INT64", (1, 6), [1] * 6)],
+                              "'set.x' is INT64 [1,6], want FP32 [1,6]")]:
             error = refused(d, 400, "PATCH", "/v2/graphs/g", inputs)
             assert text in error, (text, error)
         assert good(d, "GET", "/v2/graphs/g")["version"] == 1, "nothing has changed"
