@@ -1,123 +1,13 @@
 /* graphs.c - the commands for graphs: a table of edges (and one of nodes) from CSV files becomes a
  * request; the others are a call each. */
+#include "csv.h"
 #include "npz.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_MAX_LEN = 1024, REQUEST_MAX = 1 << 30, CELLS_MAX = 65536 };
-
-/* ---- CSV ------------------------------------------------------------------------------------------ */
-
-struct csv {
-    struct rcd_buf text; /* cells end with NUL */
-    const char *file;
-    const char **cells; /* rows x columns, without the head */
-    const char **head;  /* columns; NULL: the file has none */
-    size_t rows, columns;
-};
-
-static void csv_done(struct csv *t)
-{
-    rcd_buf_done(&t->text);
-    rcd_free(t->cells);
-    rcd_free(t->head);
-}
-
-static bool is_number(const char *cell)
-{
-    char *end = NULL;
-    (void)strtod(cell, &end);
-    return end != cell && *end == '\0' && !isspace((unsigned char)cell[0]) &&
-           strpbrk(cell, "xXnN") == NULL;
-}
-
-/* Cuts a line in place at commas, or at tabs where it has them. */
-static size_t cut(char *line, const char **cells, size_t most)
-{
-    const char by = strchr(line, '\t') != NULL ? '\t' : ',';
-    size_t n = 0;
-    for (char *p = line; n < most;) {
-        while (*p == ' ')
-            p++;
-        cells[n++] = p;
-        char *end = strchr(p, by), *last = end != NULL ? end : p + strlen(p);
-        if (end != NULL)
-            *end = '\0';
-        while (last > p && (last[-1] == ' ' || last[-1] == '\r' || last[-1] == '"'))
-            *--last = '\0';
-        if (*p == '"')
-            cells[n - 1]++;
-        if (end == NULL)
-            break;
-        p = end + 1;
-    }
-    return n;
-}
-
-static int csv_row(struct csv *t, char *line, size_t number, size_t *cap, const char **found)
-{
-    size_t n = cut(line, found, CELLS_MAX);
-    if (t->columns == 0)
-        t->columns = n;
-    if (n != t->columns)
-        return rcd__complain(CTL_USAGE, "%s: line %zu has %zu columns, the first one has %zu",
-                             t->file, number, n, t->columns);
-    if ((t->rows + 1) * n > *cap) {
-        *cap = 2 * *cap + 1024 * n;
-        const char **more = rcd_realloc(t->cells, *cap * sizeof *more);
-        if (more == NULL)
-            return rcd__complain(CTL_REFUSED, "no memory for %s", t->file);
-        t->cells = more;
-    }
-    memcpy(t->cells + t->rows * n, found, n * sizeof *found);
-    t->rows++;
-    return CTL_OK;
-}
-
-/* A first line whose cell `probe` is no number while the second one's is: the names of the columns. */
-static int take_head(struct csv *t, size_t probe)
-{
-    if (t->rows < 1 || probe >= t->columns || is_number(t->cells[probe]))
-        return CTL_OK;
-    bool named = t->rows == 1 || is_number(t->cells[t->columns + probe]) ||
-                 strcmp(t->cells[0], "source") == 0 || strcmp(t->cells[0], "id") == 0;
-    if (!named)
-        return CTL_OK;
-    t->head = rcd_calloc(t->columns, sizeof *t->head);
-    if (t->head == NULL)
-        return rcd__complain(CTL_REFUSED, "no memory for %s", t->file);
-    memcpy(t->head, t->cells, t->columns * sizeof *t->head);
-    t->rows--;
-    memmove(t->cells, t->cells + t->columns, t->rows * t->columns * sizeof *t->cells);
-    return CTL_OK;
-}
-
-static int csv_read(struct csv *t, const char *file, size_t probe)
-{
-    *t = (struct csv){.file = file};
-    int status = rcd__read_whole(file, &t->text);
-    if (status == CTL_OK && rcd_buf_append(&t->text, "", 1) != RCD_OK)
-        status = rcd__complain(CTL_REFUSED, "no memory for %s", file);
-    const char **found = rcd_calloc(CELLS_MAX, sizeof *found);
-    if (found == NULL && status == CTL_OK)
-        status = rcd__complain(CTL_REFUSED, "no memory for %s", file);
-    size_t cap = 0, number = 1;
-    for (char *line = t->text.data; status == CTL_OK && line != NULL && *line != '\0'; number++) {
-        char *end = strchr(line, '\n');
-        if (end != NULL)
-            *end = '\0';
-        if (*line != '\0' && *line != '#' && *line != '\r')
-            status = csv_row(t, line, number, &cap, found);
-        line = end != NULL ? end + 1 : NULL;
-    }
-    rcd_free(found);
-    if (status == CTL_OK && t->rows == 0)
-        status = rcd__complain(CTL_USAGE, "%s has no rows", file);
-    return status == CTL_OK ? take_head(t, probe) : status;
-}
+enum { PATH_MAX_LEN = 1024, REQUEST_MAX = 1 << 30 };
 
 /* ---- tables -> tensors ------------------------------------------------------------------------------- */
 
@@ -140,16 +30,16 @@ static void put_head(struct rcd_buf *b, const char *name, const char *datatype, 
 }
 
 /* Columns [from, to) as numbers. */
-static int put_numbers(struct rcd_buf *b, const struct csv *t, size_t from, size_t to)
+static int put_numbers(struct rcd_buf *b, const struct rcd__csv *t, size_t from, size_t to)
 {
     for (size_t r = 0; r < t->rows; r++) {
         for (size_t c = from; c < to; c++) {
             const char *cell = t->cells[r * t->columns + c];
             char *end = NULL;
             const double v = strtod(cell, &end);
-            if (!is_number(cell))
-                return rcd__complain(CTL_USAGE, "%s: row %zu, column %zu: '%s' is no number",
-                                     t->file, r + 1, c + 1, cell);
+            if (!rcd__csv_is_number(cell))
+                return rcd__complain(CTL_USAGE, "%s: line %zu, column %zu: '%s' is no number",
+                                     t->file, t->lines[r], c + 1, cell);
             (void)rcd_buf_printf(b, "%s%.9g", r + c > from ? "," : "", v);
         }
     }
@@ -157,7 +47,7 @@ static int put_numbers(struct rcd_buf *b, const struct csv *t, size_t from, size
     return CTL_OK;
 }
 
-static bool whole_numbers(const struct csv *t, size_t columns)
+static bool whole_numbers(const struct rcd__csv *t, size_t columns)
 {
     for (size_t r = 0; r < t->rows; r++) {
         for (size_t c = 0; c < columns; c++) {
@@ -170,7 +60,7 @@ static bool whole_numbers(const struct csv *t, size_t columns)
 }
 
 /* Where edges have names and nobody says which nodes there are: the names in order of appearance. */
-static int put_names(struct rcd_buf *b, const struct csv *edges)
+static int put_names(struct rcd_buf *b, const struct rcd__csv *edges)
 {
     json_t *seen = json_object();
     size_t n = 0;
@@ -194,7 +84,7 @@ static int put_names(struct rcd_buf *b, const struct csv *edges)
     return CTL_OK;
 }
 
-static int put_edges(struct rcd_buf *b, const struct csv *t, bool by_name)
+static int put_edges(struct rcd_buf *b, const struct rcd__csv *t, bool by_name)
 {
     int status = CTL_OK;
     put_head(b, "edge_index", by_name ? "BYTES" : "INT64", 2, t->rows);
@@ -219,7 +109,7 @@ static int put_edges(struct rcd_buf *b, const struct csv *t, bool by_name)
     return status;
 }
 
-static int put_nodes(struct rcd_buf *b, const struct csv *t)
+static int put_nodes(struct rcd_buf *b, const struct rcd__csv *t)
 {
     put_head(b, "id", "BYTES", t->rows, 0);
     for (size_t r = 0; r < t->rows; r++) {
@@ -235,15 +125,17 @@ static int put_nodes(struct rcd_buf *b, const struct csv *t)
 
 static int request_from_tables(const struct ctl_args *args, struct rcd_buf *b)
 {
-    struct csv edges, nodes = {.rows = 0};
-    int status = csv_read(&edges, args->edges_file, 2);
+    struct rcd__csv edges, nodes = {.rows = 0};
+    int status = rcd__csv_read(&edges, args->edges_file, 2);
     if (status == CTL_OK && edges.head == NULL && !whole_numbers(&edges, 2))
-        status = take_head(&edges, 0); /* "source,target" over names, or over numbers */
+        status = rcd__csv_take_head(&edges, 0); /* "source,target" over names, or over numbers */
     if (status == CTL_OK && edges.columns < 2)
         status =
             rcd__complain(CTL_USAGE, "%s: want columns source,target[,weight]", args->edges_file);
+    if (status == CTL_OK && edges.rows == 0)
+        status = rcd__complain(CTL_USAGE, "%s has no rows", args->edges_file);
     if (status == CTL_OK && args->nodes_file != NULL)
-        status = csv_read(&nodes, args->nodes_file, 1);
+        status = rcd__csv_read(&nodes, args->nodes_file, 1);
     const bool by_name = nodes.rows > 0 || (status == CTL_OK && !whole_numbers(&edges, 2));
     (void)rcd_buf_puts(b, "{\"inputs\":[");
     if (status == CTL_OK && nodes.rows > 0)
@@ -256,8 +148,8 @@ static int request_from_tables(const struct ctl_args *args, struct rcd_buf *b)
                          args->undirected ? "true" : "false");
     if (b->failed && status == CTL_OK)
         status = rcd__complain(CTL_REFUSED, "no memory for the request");
-    csv_done(&edges);
-    csv_done(&nodes);
+    rcd__csv_done(&edges);
+    rcd__csv_done(&nodes);
     return status;
 }
 

@@ -103,6 +103,39 @@ def test_graph_from_npz():
                 assert ctl(None, "graph-put", "g", "--npz", path)[0] in (1, 2), cut
 
 
+def test_graph_from_csv():
+    """Tables as people have them: with and without names of columns, quotes, marks and line ends of other systems; what is
+    wrong is told with its line."""
+    with daemon.Repository("lstm_ts12") as models, daemon.Daemon(models) as d, tempfile.TemporaryDirectory() as folder:
+        def put(edges, nodes=None):
+            files = []
+            for option, text in (("--edges", edges), ("--nodes-file", nodes)):
+                if text is not None:
+                    files += [option, os.path.join(folder, option[2:] + ".csv")]
+                    with open(files[-1], "w", encoding="utf-8", newline="") as f:
+                        f.write(text)
+            status, out, err = ctl(d, "graph-put", "g", *files)
+            if status != 0:
+                return status, err
+            return {t["name"]: t["data"] for t in json.loads(d.call("GET", "/v2/graphs/g/tensors")[1])["outputs"]}
+
+        plain = {"edge_index": [0, 1, 1, 2]}
+        for text in ("source,target\n0,1\n1,2\n", "0,1\n1,2", "0\t1\n1\t2\n", "\ufeffsource,target\r\n0,1\r\n\r\n1,2\r\n",
+                     "# a remark\nfrom, to\n 0, 1\n1 ,2\n"):
+            assert put(text) == plain, text
+        assert put("source,target,weight\n0,1,0.5\n1,2,2e-1\n")["edge_weight"][0] == 0.5
+        named = {"id": ["b, c", 'say "a"'], "x": [1, 2, 3, 4], "edge_index": [1, 0]}
+        assert put('source,target\n"say ""a""","b, c"\n', 'id,f,g\n"b, c",1,2\n"say ""a""" , 3,4\n') == named
+        for edges, nodes, text in (("source,target,weight\n0,1,1\n0,1,abc\n", None, "line 3, column 3: 'abc' is no number"),
+                                   ("0,1,1\n0,1,nan\n", None, "line 2, column 3: 'nan'"), ("0,1\n2\n", None, "line 2 has 1 columns"),
+                                   ("0;1\n", None, "want columns source,target[,weight]"), ("", None, "has no rows"),
+                                   ("source,target\n", None, "has no rows"), ('0,1\n"0,1\n', None, "line 2 has a quote that is not closed"),
+                                   ("a,b\na,z\n", "id,f\na,1\nb,2\n", "edge_index[1][1]: graph 'g' has no node 'z'"),
+                                   ("a,b\nb,a\n", "id,f\na,1\nb,2\na,3\n", "nodes 0 and 2 have the same id 'a'")):
+            status, err = put(edges, nodes)
+            assert status in (1, 2) and text in err, (edges, status, err)
+
+
 def test_usage():
     assert ctl(None, "--help")[0] == 0
     for arguments in ((), ("dance",), ("load",), ("models", "m"), ("infer", "m"), ("--timeout", "x", "models"),
