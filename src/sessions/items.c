@@ -31,8 +31,8 @@ static void put_word(struct rcd__record *r, uint64_t all)
 
 uint16_t rcd__word_tag(const struct rcd__record *r, uint32_t row, uint8_t state)
 {
-    uint64_t tag = rcd__record_tag(r, row);
-    return (uint16_t)(state == RCD__LIVE ? tag : tag >> 16);
+    uint16_t tag = (uint16_t)rcd__record_tag(r, row);
+    return state == RCD__LIVE ? tag : (uint16_t)~tag; /* never the same */
 }
 
 void rcd__record_point(struct rcd__record *r, uint32_t row, uint8_t state)

@@ -1,6 +1,8 @@
 /* test_recover.c - durability `process`: what a successor finds in the file, whole, torn and damaged. */
 #include "small_store.h"
 
+#include "sessions/sessions_int.h"
+
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -242,4 +244,20 @@ Test(sessions_recover, one_bit_in_every_place)
     cr_expect(lost > 100, "%zu", lost);
     small_open(&m, &opts);
     end();
+}
+
+/* A session that lives is never taken for one that was about to be started, or for a free record. */
+Test(sessions_recover, states_are_told_apart)
+{
+    struct rcd__record r = {.id = "a session", .id_kind = RCD__ID_TEXT, .id_len = 9};
+    r.sum = rcd__record_sum(&r);
+    for (uint32_t row = 0; row < 500000; row++) {
+        uint16_t live = rcd__word_tag(&r, row, RCD__LIVE);
+        cr_assert_neq(live, rcd__word_tag(&r, row, RCD__PENDING), "row %u", row);
+        rcd__record_point(&r, row, RCD__LIVE);
+        cr_assert(r.tag == live && r.state == RCD__LIVE);
+        cr_assert_neq(rcd__record_word(&r), RCD__FREE_WORD);
+    }
+    rcd__record_clear(&r);
+    cr_assert_eq(rcd__record_word(&r), RCD__FREE_WORD);
 }
