@@ -129,12 +129,13 @@ static void file_name(char out[80], const rcd_version *v, const struct rcd_state
                  (unsigned long long)(hash ^ rcd_version_fingerprint(v)));
 }
 
-/* The model's folder in a directory, made if need be, and the file in it. */
-static rcd_status place(const char *dir, const rcd_version *v, const struct rcd_state_shape *states,
-                        size_t n, char path[4400], struct rcd_error *err)
+/* The file in the model's folder in a directory; the folder is made if need be. */
+static rcd_status place(const char *dir, bool make, const rcd_version *v,
+                        const struct rcd_state_shape *states, size_t n, char path[4400],
+                        struct rcd_error *err)
 {
     snprintf(path, 4300, "%s/%s", dir, rcd_version_model(v));
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
         return rcd_fail(err, errno == ENOSPC ? RCD_ENOSPC : RCD_EIO, "%s: %s", path,
                         strerror(errno));
     file_name(path + strlen(path), v, states, n);
@@ -148,14 +149,14 @@ rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_
     char path[4400], runtime[4400];
     bool spills = c->overflow == RCD_OVERFLOW_SPILL,
          disk = c->durable != RCD_DURABLE_NONE || spills;
-    bool kept = s->dir != NULL && disk;
-    bool lives_on = s->runtime_dir != NULL && c->durable == RCD_DURABLE_PROCESS;
-    if (!kept && (c->durable > RCD_DURABLE_PROCESS || spills))
+    if (s->dir == NULL && (c->durable > RCD_DURABLE_PROCESS || spills))
         return rcd_fail(err, RCD_EMODEL, "sessions: %s needs state.dir (--state-dir)",
                         spills ? "overflow \"spill\"" : "durable \"snapshot\" or \"commit\"");
-    rcd_status st = kept ? place(s->dir, v, states, n, path, err) : RCD_OK;
-    if (st == RCD_OK && lives_on)
-        st = place(s->runtime_dir, v, states, n, runtime, err);
+    rcd_status st = RCD_OK;
+    if (s->dir != NULL)
+        st = place(s->dir, disk, v, states, n, path, err);
+    if (st == RCD_OK && s->runtime_dir != NULL)
+        st = place(s->runtime_dir, c->durable == RCD_DURABLE_PROCESS, v, states, n, runtime, err);
     if (st != RCD_OK)
         return st;
     struct rcd__store *store = rcd_calloc(1, sizeof *store);
@@ -172,8 +173,8 @@ rcd_status rcd__store_new(rcd_stores *s, const rcd_version *v, const struct rcd_
     opts.fingerprint = rcd_version_fingerprint(v);
     opts.committed = rcd__sequence_committed;
     opts.budget = &s->budget;
-    opts.path = kept ? path : NULL;
-    opts.runtime_path = lives_on ? runtime : NULL;
+    opts.path = s->dir != NULL ? path : NULL;
+    opts.runtime_path = s->runtime_dir != NULL ? runtime : NULL;
     opts.ctx = store;
     opts.event = on_event;
     opts.log = log_of;

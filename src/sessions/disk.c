@@ -27,12 +27,17 @@ struct rcd__disk {
     struct rcd__tally kept, now;
 };
 
+void rcd__disk_path(const rcd_sessions *s, char out[4300])
+{
+    snprintf(out, 4300, "%s%s.lmdb", s->path, s->opts.durable == RCD_DURABLE_NONE ? ".spill" : "");
+}
+
 /* LMDB calls a short write EIO; a full disk makes one. */
 static bool is_full(const rcd_sessions *s, int rc)
 {
-    char path[4250];
+    char path[4300];
     struct statvfs about;
-    snprintf(path, sizeof path, "%s.lmdb", s->path);
+    rcd__disk_path(s, path);
     if (rc == EIO && statvfs(path, &about) == 0)
         return (uint64_t)about.f_bavail * about.f_frsize < LITTLE_SPACE;
     return rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL;
@@ -160,9 +165,9 @@ static rcd_status aside(const rcd_sessions *s, const char *path, char name[4300]
 
 rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync, struct rcd_error *err)
 {
-    char path[4250], name[4300];
+    char path[4300], name[4300];
     struct stat about;
-    snprintf(path, sizeof path, "%s.lmdb", s->path);
+    rcd__disk_path(s, path);
     if (!keep && unlink(path) != 0 && errno != ENOENT)
         return rcd_fail(err, RCD_EIO, "%s: %s", path, strerror(errno));
     struct rcd__tally tally = {.count = 0};

@@ -273,7 +273,8 @@ static void *keeper_main(void *store)
         uint64_t due = last + s->opts.snapshot_interval_ms * 1000000u, now = rcd_now_ns();
         if (s->removed.len > REMOVED_MAX && due > last + SECOND_NS)
             due = last + SECOND_NS; /* those that search it wait */
-        if (due <= now) {
+        if (due <= now || s->keeper_hurries) {
+            s->keeper_hurries = false;
             write_changed(s, "snapshot");
             last = rcd_now_ns();
             continue;
@@ -304,6 +305,10 @@ rcd_status rcd__keeper_start(rcd_sessions *s, struct rcd_error *err)
     if (!disk)
         return RCD_OK;
     rcd_status st = rcd__disk_open(s, s->opts.durable != RCD_DURABLE_NONE, thread, err);
+    if (st != RCD_OK)
+        return st;
+    if (thread)
+        st = rcd__convert_to_disk(s, err);
     if (st != RCD_OK)
         return st;
     s->n_spilled = rcd__disk_count(s);

@@ -108,6 +108,10 @@ static unsigned retry_after(const rcd_sessions *s)
 rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s,
                           struct rcd_error *err)
 {
+    if (s->unlimited) {
+        rcd__charge_anyway(s, bytes);
+        return RCD_OK;
+    }
     bool fits = rcd__charge(s, bytes);
     while (!fits && s->opts.overflow == RCD_OVERFLOW_SPILL && s->disk != NULL) {
         struct rcd_error why;

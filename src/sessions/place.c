@@ -21,7 +21,7 @@ enum { COPY_BYTES = 1 << 18, PATH_BYTES = 4300 };
 /* ---- files ---------------------------------------------------------------------------------------- */
 
 /* The folder knows on disk what was made, renamed or removed in it. */
-static int sync_folder(const char *path)
+int rcd__folder_sync(const char *path)
 {
     char folder[PATH_BYTES];
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
@@ -58,7 +58,7 @@ bool rcd__file_copy(int from, const char *to)
     if (fd >= 0)
         close(fd);
     if (done) {
-        done = rename(name, to) == 0 && sync_folder(to) == 0;
+        done = rename(name, to) == 0 && rcd__folder_sync(to) == 0;
         why = errno;
     }
     if (!done)
@@ -109,7 +109,7 @@ static rcd_status put_aside(const rcd_sessions *s, const char *path, const char 
 
 static rcd_status drop_copy(const rcd_sessions *s, struct rcd_error *err)
 {
-    if (unlink(s->path) != 0 || sync_folder(s->path) != 0)
+    if (unlink(s->path) != 0 || rcd__folder_sync(s->path) != 0)
         return failed(s->path, "is a copy that must go, and cannot be removed", err);
     return RCD_OK;
 }

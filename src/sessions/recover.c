@@ -238,8 +238,9 @@ static int by_age(const void *a, const void *b)
     return x->last_ms < y->last_ms ? -1 : x->last_ms > y->last_ms;
 }
 
-static bool link_idle(rcd_sessions *s)
+bool rcd__idle_sort(rcd_sessions *s)
 {
+    s->lru_head = s->lru_tail = RCD__NONE;
     size_t n = 0;
     struct age *ages = rcd_alloc((s->records.used + 1) * sizeof *ages);
     uint64_t now = rcd__clock_ms();
@@ -294,7 +295,7 @@ static rcd_status take_items(rcd_sessions *s, struct count *c, struct rcd_error 
     sweep(&s->extras, c->extras);
     for (size_t i = 0; i < RCD__BLOB_SIZES; i++)
         sweep(&s->blobs[i], c->blobs[i]);
-    if (!link_idle(s))
+    if (!rcd__idle_sort(s))
         return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->live);
     return RCD_OK;
 }

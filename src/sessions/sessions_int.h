@@ -143,14 +143,15 @@ struct rcd_sessions {
     struct rcd__last *last; /* last.c */
     size_t n_last, last_bytes;
     size_t charged;
-    bool opened; /* rcd_sessions_new succeeded */
+    bool opened;    /* rcd_sessions_new succeeded */
+    bool unlimited; /* what is taken over has room */
     struct rcd_sessions_stats stats;
     /* keeper.c */
     struct rcd__disk *disk; /* NULL: nothing is on disk by id */
     pthread_mutex_t disk_lock;
     pthread_cond_t keeper_work, kept; /* kept: a call's wait is done */
     pthread_t keeper;
-    bool keeper_ready, keeper_runs, keeper_stop;
+    bool keeper_ready, keeper_runs, keeper_stop, keeper_hurries;
     struct rcd_session_wait *pending, *pending_tail;
     struct rcd_buf removed;  /* ids to be deleted by the next transaction */
     struct rcd_buf removing; /* by the one that is being written */
@@ -261,6 +262,8 @@ void rcd__last_keep(rcd_sessions *s, const struct rcd_session_id *id,
 void rcd__last_free(rcd_sessions *s);
 
 /* ---- disk.c ---- */
+/** LMDB's file; with durability `none` one of its own, which nobody takes over. */
+void rcd__disk_path(const rcd_sessions *s, char out[4300]);
 RCD_MUST_CHECK rcd_status rcd__disk_open(rcd_sessions *s, bool keep, bool sync,
                                          struct rcd_error *err);
 void rcd__disk_close(rcd_sessions *s);
@@ -355,6 +358,18 @@ void rcd__aside_name(const char *path, const char *how, char name[], size_t byte
 /** Renamed, into the state directory if there is one; its new name. False: errno tells. */
 RCD_MUST_CHECK bool rcd__file_aside(const rcd_sessions *s, const char *path, const char *how,
                                     char name[], size_t bytes);
+
+int rcd__folder_sync(const char *path);
+
+/* ---- convert.c: before anything is served; RCD_EIO, RCD_ENOMEM, RCD_ENOSPC ---- */
+RCD_MUST_CHECK rcd_status rcd__convert_to_disk(rcd_sessions *s, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__convert_to_process(rcd_sessions *s, struct rcd_error *err);
+RCD_MUST_CHECK rcd_status rcd__convert_to_none(const rcd_sessions *s, struct rcd_error *err);
+/** A store that is only read: nothing is written or removed at its end. store.c */
+RCD_MUST_CHECK rcd_status rcd__sessions_source(const struct rcd_sessions_opts *opts,
+                                               rcd_sessions **ret, struct rcd_error *err);
+/** The list of idle sessions by their last use. recover.c; false: no memory */
+RCD_MUST_CHECK bool rcd__idle_sort(rcd_sessions *s);
 
 /* ---- head.c ---- */
 struct rcd__head {

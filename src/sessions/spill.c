@@ -5,7 +5,7 @@
 #include <string.h>
 #include <syslog.h>
 
-enum { SPILL_AT_ONCE = 64 };
+enum { SPILL_AT_ONCE = 64, SEEN_AT_ONCE = 512 };
 
 static rcd_status put_record(rcd_sessions *s, uint32_t at, struct rcd_error *err)
 {
@@ -46,18 +46,34 @@ static rcd_status write_records(rcd_sessions *s, const uint32_t *list, size_t n,
     return st;
 }
 
-rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err)
+/* The least recently used that are idle; `clean`: of those that the disk knows as they are. */
+static size_t choose(const rcd_sessions *s, bool clean, uint32_t list[SPILL_AT_ONCE])
 {
-    uint32_t list[SPILL_AT_ONCE];
-    size_t n = 0;
-    for (uint32_t i = s->lru_head; i != RCD__NONE && n < SPILL_AT_ONCE;) {
+    size_t n = 0, most = s->records.used / 8 + 1; /* a small store must not be emptied for one */
+    uint32_t i = s->lru_head;
+    for (size_t seen = 0; i != RCD__NONE && n < SPILL_AT_ONCE && n < most; seen++) {
         const struct rcd__record *r = rcd__record_at(s, i);
-        if (r->state == RCD__LIVE)
+        if (clean && seen == SEEN_AT_ONCE)
+            break;
+        if (r->state == RCD__LIVE && !(clean && r->dirty))
             list[n++] = i;
         i = r->next;
     }
-    if (n > s->records.used / 8 + 1)
-        n = s->records.used / 8 + 1; /* a small store must not be emptied for one that comes */
+    return n;
+}
+
+/* With `snapshot` writing means a sync, and whoever needs the room waits for it: those that the last
+ * snapshot has go first, and if there are none the next one is due. */
+rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err)
+{
+    uint32_t list[SPILL_AT_ONCE];
+    size_t n = s->opts.durable >= RCD_DURABLE_SNAPSHOT ? choose(s, true, list) : 0;
+    if (n == 0) {
+        n = choose(s, false, list);
+        s->keeper_hurries = s->keeper_runs;
+        if (s->keeper_hurries)
+            pthread_cond_signal(&s->keeper_work);
+    }
     if (n == 0)
         return RCD_EUNAVAILABLE;
     rcd_status st = write_records(s, list, n, err);

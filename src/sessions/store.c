@@ -88,8 +88,23 @@ static void init_slabs(rcd_sessions *s)
     s->charge = charge_of(s, s->opts.ring);
 }
 
-rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions **ret,
-                            struct rcd_error *err)
+static rcd_status open_places(rcd_sessions *s, bool source, struct rcd_error *err)
+{
+    bool process = s->opts.durable == RCD_DURABLE_PROCESS;
+    rcd_status st = RCD_OK;
+    if (process && (s->path != NULL || s->runtime_path != NULL))
+        st = rcd__recover(s, err);
+    else if (s->opts.durable == RCD_DURABLE_NONE)
+        st = rcd__convert_to_none(s, err);
+    if (st != RCD_OK || source)
+        return st;
+    if (process && s->opts.overflow != RCD_OVERFLOW_SPILL)
+        st = rcd__convert_to_process(s, err);
+    return st == RCD_OK ? rcd__keeper_start(s, err) : st;
+}
+
+static rcd_status open_store(const struct rcd_sessions_opts *opts, bool source, rcd_sessions **ret,
+                             struct rcd_error *err)
 {
     RCD_ASSERT(opts->n_states > 0 && opts->budget != NULL);
     rcd_sessions *s = rcd_calloc(1, sizeof *s);
@@ -104,18 +119,27 @@ rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions *
     rcd_status st = copy_shapes(s, opts, err);
     if (st == RCD_OK) {
         init_slabs(s);
-        if (opts->durable == RCD_DURABLE_PROCESS && (s->path != NULL || s->runtime_path != NULL))
-            st = rcd__recover(s, err);
-        if (st == RCD_OK)
-            st = rcd__keeper_start(s, err);
+        st = open_places(s, source, err);
     }
     if (st != RCD_OK) {
         rcd_sessions_free(s);
         return st;
     }
-    s->opened = true;
+    s->opened = !source;
     *ret = s;
     return RCD_OK;
+}
+
+rcd_status rcd_sessions_new(const struct rcd_sessions_opts *opts, rcd_sessions **ret,
+                            struct rcd_error *err)
+{
+    return open_store(opts, false, ret, err);
+}
+
+rcd_status rcd__sessions_source(const struct rcd_sessions_opts *opts, rcd_sessions **ret,
+                                struct rcd_error *err)
+{
+    return open_store(opts, true, ret, err);
 }
 
 static void free_text(const char *text)
@@ -130,14 +154,16 @@ static void free_text(const char *text)
 /* Files without sessions would only make somebody load the version again. */
 static void remove_files(const rcd_sessions *s)
 {
-    static const char *const suffixes[] = {"", ".lmdb", ".lmdb-lock"};
+    char lmdb[4300], lock[4310];
     if (s->runtime_path != NULL)
         (void)unlink(s->runtime_path);
-    for (size_t i = 0; s->path != NULL && i < RCD_COUNT(suffixes); i++) {
-        char path[4300];
-        snprintf(path, sizeof path, "%s%s", s->path, suffixes[i]);
-        (void)unlink(path);
-    }
+    if (s->path == NULL)
+        return;
+    rcd__disk_path(s, lmdb);
+    snprintf(lock, sizeof lock, "%s-lock", lmdb);
+    (void)unlink(s->path);
+    (void)unlink(lmdb);
+    (void)unlink(lock);
 }
 
 rcd_sessions *rcd_sessions_free(rcd_sessions *s)
@@ -181,7 +207,7 @@ const char *rcd_durable_name(rcd_durable d)
 
 rcd_durable rcd_sessions_durable(const rcd_sessions *s)
 {
-    return s->path != NULL || s->live != NULL ? s->opts.durable : RCD_DURABLE_NONE;
+    return s->live != NULL || s->disk != NULL ? s->opts.durable : RCD_DURABLE_NONE;
 }
 
 size_t rcd_sessions_live(rcd_sessions *s)

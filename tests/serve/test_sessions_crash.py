@@ -286,6 +286,36 @@ def test_snapshot_mode():
                     j.verify(c, LSTM)
 
 
+def test_other_durable():
+    """model.json says another `durable` at the next start: every session goes on; with none they are kept aside."""
+    rng, journals = random.Random(SEED), None
+    modes = [("process", {}), ("commit", {}), ("process", {}), ("snapshot", {}), ("commit", {}), ("snapshot", {}),
+             ("process", {"max_bytes": 3000, "overflow": "spill"}), ("process", {}),
+             ("process", {"max_bytes": 3000, "overflow": "spill"}), ("commit", {}), ("process", {})]
+    for runtime in (False, True):
+        journals = None
+        with Places(runtime) as places, Models(m=(LSTM, None)) as models:
+            for durable, more in modes:
+                models.put("m", LSTM, {"durable": durable, "ring": 2, **more})
+                with serve(models, *places.options) as d, Client(d.port, "m") as c:
+                    journals = journals or some_sessions(c, LSTM, rng)
+                    assert c.list()["total"] == len(journals), (durable, c.list()["total"], d.logged())
+                    for j in journals:
+                        j.recover(c, LSTM)
+                        j.send(c, LSTM, LSTM.steps(rng, 1))
+                    j = rng.choice(journals)
+                    j.snapshots["a"] = c.snapshot(j.name, "a")["steps"]
+                    assert c.describe(j.name)["durable"] == durable
+                    d.stop(signal.SIGTERM if durable == "snapshot" or rng.random() < 0.5 else signal.SIGKILL)
+            for durable, more in (("none", {}), ("none", {"max_bytes": 3000, "overflow": "spill"}), ("process", {})):
+                models.put("m", LSTM, {"durable": durable, **more})
+                with serve(models, *places.options) as d, Client(d.port, "m") as c:
+                    assert c.list()["total"] == 0 and ("kept aside" in d.logged()) == (durable == "none" and not more)
+                    for j in some_sessions(c, LSTM, rng):
+                        j.verify(c, LSTM)
+                    d.stop(signal.SIGKILL)
+
+
 def test_idle_time_goes_on():
     """Sessions that were idle too long while the server was down expire; the clock does not start anew for ever."""
     rng = random.Random(SEED)

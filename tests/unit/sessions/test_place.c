@@ -241,3 +241,45 @@ Test(sessions_place, without_a_state_directory)
     cr_expect_eq(rcd_sessions_durable(m.s), RCD_DURABLE_PROCESS);
     small_end(&m, folder);
 }
+
+/* ---- another `durable` ----------------------------------------------------------------------------- */
+
+/* A death when all was taken over, and before what it came from was removed. */
+Test(sessions_place, a_conversion_that_did_not_end)
+{
+    static struct image file, lmdb;
+    char disk[160];
+    begin();
+    snprintf(disk, sizeof disk, "%s.lmdb", copy);
+    steps(3);
+    cr_assert_eq(rcd_session_create(m.s, &(struct rcd_session_id){.number = 2}, NULL, NULL, &m.err),
+                 RCD_OK);
+    killed();
+    keep(&file, live);
+    opts.durable = RCD_DURABLE_COMMIT;
+    opts.snapshot_interval_ms = 60000;
+    for (int round = 0; round < 2; round++) {
+        put_back(&file, live);
+        small_open(&m, &opts);
+        cr_expect_eq(small_value(&m, number(1)), 3, "%s", m.said);
+        cr_expect_eq(small_value(&m, number(2)), 0);
+        cr_expect_eq(rcd_sessions_live(m.s), 2);
+        cr_expect(!there(live) && !there(copy) && there(disk));
+        rcd_sessions_free(m.s);
+    }
+    keep(&lmdb, disk);
+    opts.durable = RCD_DURABLE_PROCESS;
+    for (int round = 0; round < 2; round++) {
+        put_back(&lmdb, disk);
+        small_open(&m, &opts);
+        cr_expect_eq(small_value(&m, number(1)), 3, "%s", m.said);
+        cr_expect_eq(rcd_sessions_live(m.s), 2);
+        cr_expect(there(live) && !there(disk));
+        rcd_sessions_free(m.s);
+    }
+    opts.durable = RCD_DURABLE_NONE;
+    small_open(&m, &opts);
+    cr_expect_eq(rcd_sessions_live(m.s), 0);
+    cr_expect(!there(live) && !there(copy) && files_like(".aside-") == 2, "%s", m.said);
+    small_end(&m, folder);
+}
