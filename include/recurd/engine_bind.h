@@ -11,7 +11,8 @@
 typedef struct rcd_bound rcd_bound;
 
 /** Run all that depends on the given inputs alone.
- * @param in      [borrowed for the call] one per plan input; RCD_NONE: stays open (a state input, too)
+ * @param in      [borrowed for the call] one per plan input; RCD_NONE: stays open (a state input, too); no data
+ *                but elements: stays open, but will have this shape (what reads the shape alone is run)
  * @param cancel  may be NULL; polled between nodes: RCD_ECANCELLED
  * RCD_EINVAL: an input does not fit the model, or an operator refuses it; RCD_ENOMEM.
  * Threading: the exec's thread. */

@@ -5,6 +5,7 @@
  * (run.c). So nothing else in the engine knows of bindings, and a batch may mix requests with
  * different ones. */
 #include "incremental.h"
+#include "ops/sizes.h"
 
 #include <string.h>
 
@@ -13,10 +14,18 @@
 struct marks {
     const rcd_plan *p;
     bool *fixed; /* per value */
+    bool *sized; /* per value: an open input whose shape is known */
     bool *keep;  /* per slot: read by a node that is not done, or an output */
 };
 
 static bool body_fixed(const struct marks *m, const struct rcd_body *body);
+
+/* Is of input i no more read than its shape, and that known? */
+static bool only_sized(const struct marks *m, const struct rcd_node *node, rcd_value_id id)
+{
+    return m->sized[id] && (node->op == &rcd__op_sizes || strcmp(node->op->name, "Shape") == 0 ||
+                            strcmp(node->op->name, "Size") == 0);
+}
 
 /* Values made inside a body count as fixed while the body is looked at; if a node there is open, so is
  * the node that holds the body. */
@@ -24,7 +33,8 @@ static bool node_fixed(const struct marks *m, const struct rcd_node *node)
 {
     for (size_t i = 0; i < node->n_in; i++) {
         rcd_value_id id = node->in[i];
-        if (id != RCD_NO_VALUE && m->p->values[id].constant == NULL && !m->fixed[id])
+        if (id != RCD_NO_VALUE && m->p->values[id].constant == NULL && !m->fixed[id] &&
+            !only_sized(m, node, id))
             return false;
     }
     for (size_t o = 0; o < node->n_out; o++) { /* lists are not kept */
@@ -92,9 +102,14 @@ static void mark(const struct marks *m, bool *done)
 
 /* ---- making it ---------------------------------------------------------------------------- */
 
-static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
+static bool shape_alone(const struct rcd_tensor *t, bool data)
 {
-    size_t bytes = sizeof(rcd_bound) + (p->n_inputs + p->n_slots) * sizeof(struct rcd_tensor) +
+    return data && t->dtype != RCD_NONE && t->data == NULL && t->n > 0;
+}
+
+static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in, bool data)
+{
+    size_t bytes = sizeof(rcd_bound) + (2 * p->n_inputs + p->n_slots) * sizeof(struct rcd_tensor) +
                    p->n_slots * sizeof(void *) + p->n_outputs * sizeof(struct rcd__changed) +
                    p->main.n_nodes + p->n_slots;
     rcd_bound *b = rcd_calloc(1, bytes);
@@ -104,16 +119,18 @@ static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in)
     b->plan = rcd_plan_ref(p);
     b->bytes = bytes;
     b->in = (struct rcd_tensor *)(void *)(b + 1);
-    b->values = b->in + p->n_inputs;
+    b->shapes = b->in + p->n_inputs;
+    b->values = b->shapes + p->n_inputs;
     b->stores = (struct rcd__rowstore **)(void *)(b->values + p->n_slots);
     b->changed = (struct rcd__changed *)(void *)(b->stores + p->n_slots);
     b->done = (bool *)(void *)(b->changed + p->n_outputs);
     b->keep = b->done + p->main.n_nodes;
     b->not_live = "made without what updates need";
     for (size_t i = 0; i < p->n_inputs; i++) {
-        b->in[i] = in[i];
-        b->in[i].block = NULL;
-        b->in[i].data = NULL; /* only the shape is kept */
+        struct rcd_tensor *t = shape_alone(&in[i], data) ? &b->shapes[i] : &b->in[i];
+        *t = in[i];
+        t->block = NULL;
+        t->data = NULL; /* only the shape is kept */
     }
     return b;
 }
@@ -159,26 +176,32 @@ static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, cons
     return copy_values(b, slots, keep, err); /* the model cannot be followed */
 }
 
-rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, rcd_bound **ret,
+rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, bool data, rcd_bound **ret,
                             struct rcd_error *err)
 {
     const struct rcd_infer seen = {.in = in};
     rcd_status named = rcd__check_names(p, &seen, err);
     if (named != RCD_OK)
         return named;
-    rcd_bound *b = bound_new(p, in);
-    struct marks m = {.p = p, .fixed = rcd_calloc(p->n_values, sizeof *m.fixed)};
-    if (b == NULL || m.fixed == NULL) {
+    rcd_bound *b = bound_new(p, in, data);
+    struct marks m = {.p = p,
+                      .fixed = rcd_calloc(p->n_values, sizeof *m.fixed),
+                      .sized = rcd_calloc(p->n_values, sizeof *m.sized)};
+    if (b == NULL || m.fixed == NULL || m.sized == NULL) {
         rcd_free(m.fixed);
+        rcd_free(m.sized);
         rcd_bound_unref(b);
         return rcd_fail(err, RCD_ENOMEM, "no memory to fix inputs of a plan of %zu values",
                         p->n_values);
     }
     m.keep = b->keep;
     for (size_t i = 0; i < p->n_inputs; i++)
-        m.fixed[p->main.inputs[i]] = in[i].dtype != RCD_NONE;
+        m.fixed[p->main.inputs[i]] = b->in[i].dtype != RCD_NONE;
+    for (size_t i = 0; i < p->n_inputs; i++)
+        m.sized[p->main.inputs[i]] = b->shapes[i].dtype != RCD_NONE;
     mark(&m, b->done);
     rcd_free(m.fixed);
+    rcd_free(m.sized);
     *ret = b;
     return RCD_OK;
 }
@@ -220,7 +243,7 @@ rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
     rcd_bound *b = NULL;
     rcd_status st = check_inputs(p, in, err);
     if (st == RCD_OK)
-        st = rcd__bound_begin(p, in, &b, err);
+        st = rcd__bound_begin(p, in, true, &b, err);
     return st == RCD_OK ? make(x, b, in, cancel, ret, err) : st;
 }
 
@@ -231,7 +254,7 @@ rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor 
     rcd_status st = check_inputs(p, in, err);
     for (int keep_all = 0; st == RCD_OK && keep_all < 2; keep_all++) {
         rcd_bound *b = NULL;
-        st = rcd__bound_begin(p, in, &b, err);
+        st = rcd__bound_begin(p, in, false, &b, err);
         if (st != RCD_OK)
             break;
         b->live = rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0);

@@ -10,11 +10,12 @@ struct rcd_bound {
     unsigned refs; /* atomic */
     rcd_plan *plan;
     size_t bytes;
-    struct rcd_tensor *in;         /* per input: shape of a fixed one (no data), RCD_NONE: open */
-    struct rcd_tensor *values;     /* per slot: kept value, RCD_NONE: none */
-    bool *done;                    /* per node of the main body */
-    bool *keep;                    /* per slot */
-    void *data;                    /* of the values; NULL: they have stores */
+    struct rcd_tensor *in;     /* per input: shape of a fixed one (no data), RCD_NONE: open */
+    struct rcd_tensor *shapes; /* per input: of an open one whose shape is known, else RCD_NONE */
+    struct rcd_tensor *values; /* per slot: kept value, RCD_NONE: none */
+    bool *done;                /* per node of the main body */
+    bool *keep;                /* per slot */
+    void *data;                /* of the values; NULL: they have stores */
     struct rcd__rowstore **stores; /* per slot; references */
     struct rcd__live *live;        /* what updates need; moves to the next binding */
     const char *not_live;
@@ -37,8 +38,9 @@ struct rcd__making {
     struct rcd__live *live; /* is told of every node that has run; may be NULL */
 };
 
-/** A new binding without values, and what of the plan it does and keeps (bind.c). */
-RCD_MUST_CHECK rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in,
+/** A new binding without values, and what of the plan it does and keeps (bind.c). `data`: where an input has none, its
+ * shape alone is fixed. */
+RCD_MUST_CHECK rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, bool data,
                                            rcd_bound **ret, struct rcd_error *err);
 /** The values that a live binding gives out (bind_live.c); RCD_ENOMEM. */
 RCD_MUST_CHECK rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l,

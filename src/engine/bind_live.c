@@ -122,7 +122,7 @@ rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor
         rcd_bound_unref(old);
         return RCD_OK;
     }
-    rcd_status st = rcd__bound_begin(old->plan, in, &b, err);
+    rcd_status st = rcd__bound_begin(old->plan, in, false, &b, err);
     old->live = NULL; /* only an update looks at it */
     rcd_bound_unref(old);
     if (st != RCD_OK) {

@@ -62,6 +62,7 @@ struct rcd_node {
     uint32_t packed;     /* bit i: of the constant input i only sizes are read when the node runs */
     size_t n_bodies;     /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
+    bool joined;   /* the node before may do this one, too (fuse_order.c) */
     size_t n_drop; /* slots whose last reader is this node */
     const uint32_t *drop;
 };
@@ -211,6 +212,7 @@ struct rcd_run {
     const volatile bool *cancel;
     size_t n_failed;                  /* grows whenever a request fails */
     bool bound;                       /* some request has a binding */
+    bool joins;                       /* joined nodes are done with the node before */
     const struct rcd__making *making; /* a binding is being made; else NULL */
 };
 

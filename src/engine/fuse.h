@@ -54,3 +54,14 @@ bool rcd__fuse_attention(const struct rcd__rewrite *w, const struct rcd_node *sc
 /** Bias, ReLU and a flat view right behind a sum become part of it (fuse_epilogue.c). False: no
  * memory. */
 RCD_MUST_CHECK bool rcd__fuse_row_ends(struct rcd__rewrite *w);
+/** Sums go where rows are narrower, and products of rows are joined to the sums (fuse_order.c). False: no memory. */
+RCD_MUST_CHECK bool rcd__fuse_order(struct rcd__rewrite *w);
+
+/** Who reads the values of the plan, per value: how many times, and a node of the main body that does (UINT32_MAX:
+ * somebody else); nodes that nobody reads do not count. To be counted anew when nodes have moved. rcd__readers_free in any case. */
+struct rcd__readers {
+    uint32_t *n, *by;
+};
+RCD_MUST_CHECK bool rcd__readers_new(const struct rcd__rewrite *w, struct rcd__readers *ret);
+void rcd__readers_count(const struct rcd__rewrite *w, const struct rcd__readers *r);
+void rcd__readers_free(struct rcd__readers *r);

@@ -6,27 +6,60 @@
 
 struct ends {
     const struct rcd__rewrite *w;
-    uint32_t *readers; /* per value */
-    uint32_t *reader;  /* per value: the last node that reads it */
+    struct rcd__readers r;
 };
 
-static void count(const struct ends *e, const struct rcd_node *node, uint32_t at)
+static void count(const struct rcd__readers *r, const struct rcd_node *node, uint32_t at)
 {
     for (size_t i = 0; i < node->n_in; i++) {
         if (node->in[i] != RCD_NO_VALUE) {
-            e->readers[node->in[i]]++;
-            e->reader[node->in[i]] = at;
+            r->n[node->in[i]]++;
+            r->by[node->in[i]] = at;
         }
     }
     for (size_t b = 0; b < node->n_bodies; b++) {
         const struct rcd_body *body = &node->bodies[b];
         for (size_t i = 0; i < body->n_nodes; i++)
-            count(e, &body->nodes[i], UINT32_MAX);
+            count(r, &body->nodes[i], UINT32_MAX);
         for (size_t i = 0; i < body->n_outputs; i++) {
-            e->readers[body->outputs[i]]++;
-            e->reader[body->outputs[i]] = UINT32_MAX;
+            r->n[body->outputs[i]]++;
+            r->by[body->outputs[i]] = UINT32_MAX;
         }
     }
+}
+
+void rcd__readers_count(const struct rcd__rewrite *w, const struct rcd__readers *r)
+{
+    const struct rcd_body *main = &w->p->main;
+    memset(r->n, 0, w->cap_values * sizeof *r->n);
+    for (size_t i = 0; i < main->n_outputs; i++) {
+        r->n[main->outputs[i]]++;
+        r->by[main->outputs[i]] = UINT32_MAX;
+    }
+    for (size_t i = main->n_nodes; i-- > 0;) {
+        const struct rcd_node *node = &main->nodes[i];
+        bool read = false; /* else it will be removed (lifetimes.c) */
+        for (size_t o = 0; o < node->n_out; o++)
+            read = read || (node->out[o] != RCD_NO_VALUE && r->n[node->out[o]] > 0);
+        if (read)
+            count(r, node, (uint32_t)i);
+    }
+}
+
+bool rcd__readers_new(const struct rcd__rewrite *w, struct rcd__readers *ret)
+{
+    ret->n = rcd_calloc(w->cap_values, sizeof *ret->n);
+    ret->by = rcd_calloc(w->cap_values, sizeof *ret->by);
+    if (ret->n == NULL || ret->by == NULL)
+        return false;
+    rcd__readers_count(w, ret);
+    return true;
+}
+
+void rcd__readers_free(struct rcd__readers *r)
+{
+    rcd_free(r->n);
+    rcd_free(r->by);
 }
 
 /* Elements of a row, if they are a known number; else 0. */
@@ -99,9 +132,9 @@ static void take_readers(const struct ends *e, struct rcd_body *main)
             continue;
         for (;;) {
             const rcd_value_id out = sum->out[0];
-            if (e->readers[out] != 1 || e->reader[out] == UINT32_MAX)
+            if (e->r.n[out] != 1 || e->r.by[out] == UINT32_MAX)
                 break;
-            struct rcd_node *n = &main->nodes[e->reader[out]];
+            struct rcd_node *n = &main->nodes[e->r.by[out]];
             if (n->op == NULL || !take(e, sum, n))
                 break;
             sum->out = n->out;
@@ -113,17 +146,9 @@ static void take_readers(const struct ends *e, struct rcd_body *main)
 bool rcd__fuse_row_ends(struct rcd__rewrite *w)
 {
     struct rcd_body *main = &w->p->main;
-    struct ends e = {.w = w,
-                     .readers = rcd_calloc(w->p->n_values, sizeof *e.readers),
-                     .reader = rcd_calloc(w->p->n_values, sizeof *e.reader)};
-    const bool room = e.readers != NULL && e.reader != NULL;
+    struct ends e = {.w = w};
+    const bool room = rcd__readers_new(w, &e.r);
     if (room) {
-        for (size_t i = 0; i < main->n_nodes; i++)
-            count(&e, &main->nodes[i], (uint32_t)i);
-        for (size_t i = 0; i < main->n_outputs; i++) {
-            e.readers[main->outputs[i]]++;
-            e.reader[main->outputs[i]] = UINT32_MAX;
-        }
         take_readers(&e, main);
         size_t kept = 0;
         for (size_t i = 0; i < main->n_nodes; i++) {
@@ -132,7 +157,6 @@ bool rcd__fuse_row_ends(struct rcd__rewrite *w)
         }
         main->n_nodes = kept;
     }
-    rcd_free(e.readers);
-    rcd_free(e.reader);
+    rcd__readers_free(&e.r);
     return room;
 }

@@ -313,7 +313,10 @@ static bool put(struct fuse *f, const struct rcd_node *node)
                                                    : put_spmm(f, &m, node);
 }
 
-enum { NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS + 1, NEW_NODES = 3 };
+enum {
+    NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS + 2, /* factors; what fuse_order.c puts between */
+    NEW_NODES = 3
+};
 
 size_t rcd__fused_values(const struct rcd__rewrite *w)
 {
@@ -339,7 +342,7 @@ rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w)
     if (room) {
         main->nodes = f.nodes;
         main->n_nodes = f.n;
-        room = rcd__fuse_row_ends(w);
+        room = rcd__fuse_row_ends(w) && rcd__fuse_order(w);
     }
     return room ? RCD_OK : rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
 }

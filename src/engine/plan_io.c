@@ -152,6 +152,21 @@ rcd_status rcd__check_names(const rcd_plan *p, const struct rcd_infer *req, stru
     return RCD_OK;
 }
 
+/* What was run for one shape is no good for another. */
+static rcd_status check_shape(const rcd_plan *p, const struct rcd_infer *req, size_t i,
+                              struct rcd_error *err)
+{
+    const struct rcd_tensor *want = &req->bound->shapes[i], *t = &req->in[i];
+    if (want->dtype == RCD_NONE ||
+        (t->rank == want->rank &&
+         memcmp(t->dims, want->dims, (size_t)t->rank * sizeof *t->dims) == 0))
+        return RCD_OK;
+    char got[128], text[128];
+    return rcd_fail(err, RCD_EINVAL, "input '%s' has shape %s, the graph wants %s",
+                    p->inputs[i].name, rcd_shape_text(got, sizeof got, t->rank, t->dims),
+                    rcd_shape_text(text, sizeof text, want->rank, want->dims));
+}
+
 rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                  struct rcd_error *err)
 {
@@ -162,6 +177,8 @@ rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
         else if (req->in[i].dtype != RCD_NONE)
             st = rcd_fail(err, RCD_EINVAL, "input '%s' is given by the graph already",
                           p->inputs[i].name);
+        if (st == RCD_OK && req->bound != NULL)
+            st = check_shape(p, req, i, err);
         if (st != RCD_OK)
             return st;
     }

@@ -71,7 +71,11 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
         char name[96];
         rcd_quote(name, sizeof name, n->src->name, strlen(n->src->name));
         bool fused = n->op->domain != NULL && strcmp(n->op->domain, "recurd.fused") == 0;
-        st = rcd_buf_printf(out, "%*s%s%s(", 2 * depth, "", fused ? "* " : "", n->op->name);
+        st = rcd_buf_printf(out, "%*s%s%s(", 2 * depth, "",
+                            fused       ? "* "
+                            : n->joined ? "+ "
+                                        : "",
+                            n->op->name);
         if (st == RCD_OK)
             st = list_values(p, n->in, n->n_in, out);
         if (st == RCD_OK)
@@ -93,9 +97,10 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
 
 rcd_status rcd_plan_report(const rcd_plan *p, struct rcd_buf *out)
 {
-    rcd_status st =
-        rcd_buf_printf(out, "%zu nodes in the file, %zu in the plan; * made by fusion\n",
-                       rcd_plan_file_nodes(p), rcd_plan_nodes(p));
+    rcd_status st = rcd_buf_printf(
+        out,
+        "%zu nodes in the file, %zu in the plan; * made by fusion, + runs with the node before\n",
+        rcd_plan_file_nodes(p), rcd_plan_nodes(p));
     if (st == RCD_OK && p->weights != RCD_WEIGHTS_F32)
         st = rcd_buf_printf(out, "weights %s: %.1f MB packed, %.1f MB as f32\n",
                             rcd_weights_name(p->weights), (double)p->stored_bytes / 1e6,

@@ -165,7 +165,9 @@ static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
     struct rcd_call c = {
         .run = run, .node = node, .kern = run->plan->kernels, .x = run->x, .n = n, .req = live};
     size_t mark = run->x->scratch.used;
-    if (node->op->run_all != NULL) {
+    if (node->joined && run->joins) {
+        ; /* done with the node before */
+    } else if (node->op->run_all != NULL) {
         node->op->run_all(&c);
     } else {
         for (size_t r = 0; r < n; r++) {
@@ -358,7 +360,8 @@ static void tear_down(rcd_exec *x)
 void rcd_exec_run(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
                   const volatile bool *cancel)
 {
-    struct rcd_run run = {.x = x, .plan = p, .n = n, .reqs = reqs, .cancel = cancel};
+    struct rcd_run run = {
+        .x = x, .plan = p, .n = n, .reqs = reqs, .cancel = cancel, .joins = n == 1};
     uint32_t *all = NULL;
     if (set_up(&run, &all)) {
         if (run.n_failed > 0)
@@ -373,8 +376,13 @@ rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
                           const struct rcd__making *making, const volatile bool *cancel)
 {
     struct rcd_infer *const reqs[] = {req};
-    struct rcd_run run = {
-        .x = x, .plan = p, .n = 1, .reqs = reqs, .cancel = cancel, .making = making};
+    struct rcd_run run = {.x = x,
+                          .plan = p,
+                          .n = 1,
+                          .reqs = reqs,
+                          .cancel = cancel,
+                          .making = making,
+                          .joins = making->live == NULL};
     uint32_t *all = NULL;
     if (set_up(&run, &all)) {
         rcd__run_body(&run, &p->main, 1, all);

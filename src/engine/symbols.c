@@ -107,6 +107,7 @@ bool rcd__symbols_init(struct rcd__symbols *s, const rcd_plan *p)
     s->facts = rcd_calloc(p->n_values, sizeof *s->facts);
     if (s->facts == NULL)
         return false;
+    s->n_facts = p->n_values;
     for (size_t i = 0; i < p->n_values; i++) {
         s->facts[i].rank = s->facts[i].n_val = -1;
         if (p->values[i].constant != NULL)

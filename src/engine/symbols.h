@@ -49,6 +49,7 @@ struct rcd__symbols {
     const rcd_plan *p;
     struct rcd__joins *joins; /* NULL: nobody asks */
     struct rcd__fact *facts;  /* per value */
+    size_t n_facts;
     struct rcd__term_info *terms;
     size_t n_terms, cap_terms;
     struct rcd__buckets index; /* numbers and sums */

@@ -141,6 +141,33 @@ unsigned rcd__team_size(const struct rcd__team *t)
     return t != NULL ? t->n + 1 : 1;
 }
 
+unsigned rcd__places(const struct rcd__team *t)
+{
+    const unsigned threads = rcd__team_size(t);
+    return threads < RCD__PLACES ? threads : RCD__PLACES;
+}
+
+unsigned rcd__place_take(unsigned *taken)
+{
+    unsigned seen = __atomic_load_n(taken, __ATOMIC_RELAXED);
+    for (;;) {
+        if (~seen == 0) { /* more threads than places */
+            sched_yield();
+            seen = __atomic_load_n(taken, __ATOMIC_RELAXED);
+            continue;
+        }
+        const unsigned place = (unsigned)__builtin_ctz(~seen);
+        if (__atomic_compare_exchange_n(taken, &seen, seen | 1u << place, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return place; /* acquire: pairs with the release of who had the place before */
+    }
+}
+
+void rcd__place_give(unsigned *taken, unsigned place)
+{
+    __atomic_and_fetch(taken, ~(1u << place), __ATOMIC_RELEASE);
+}
+
 void rcd__team_together(struct rcd__team *t, rcd__team_fn *fn, void *ctx)
 {
     if (t != NULL && t->n > 0)

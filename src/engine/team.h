@@ -18,6 +18,13 @@ unsigned rcd__team_size(const struct rcd__team *t);
  * they may wait for each other. NULL: by the caller. */
 void rcd__team_together(struct rcd__team *t, rcd__team_fn *fn, void *ctx);
 
+/** Parts of memory that threads of rcd__team_run take in turn: how many there may be at a time; one that is free
+ * (`taken`: atomic, zero at first), waiting for it where there are more threads; and back. */
+enum { RCD__PLACES = 32 };
+unsigned rcd__places(const struct rcd__team *t);
+unsigned rcd__place_take(unsigned *taken);
+void rcd__place_give(unsigned *taken, unsigned place);
+
 /** Where the threads of rcd__team_together meet. All zero at first. */
 struct rcd__meeting {
     unsigned arrived, round; /* atomic */

@@ -5,16 +5,15 @@
 #include "../team.h"
 #include "sparse.h"
 
-#include <sched.h>
 #include <string.h>
 
-enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256, PLACES = 32 };
+enum { BLOCK_EDGES = 512, STRETCH = 64, PARALLEL_ROWS = 256 };
 
 struct attend {
     struct rcd__attend_work w;
     size_t per_thread; /* floats */
     float *scratch;
-    unsigned taken; /* atomic: bits of the PLACES in scratch */
+    unsigned taken; /* atomic: parts of scratch */
 };
 
 /* Scores of the edges of rows [from, to), as f32[edges][groups]. */
@@ -51,18 +50,7 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
 static void attend_some(void *ctx, size_t from, size_t to)
 {
     struct attend *a = ctx;
-    unsigned seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED), place = 0;
-    for (;;) {
-        if (~seen == 0) { /* more threads than places */
-            sched_yield();
-            seen = __atomic_load_n(&a->taken, __ATOMIC_RELAXED);
-            continue;
-        }
-        place = (unsigned)__builtin_ctz(~seen);
-        if (__atomic_compare_exchange_n(&a->taken, &seen, seen | 1u << place, false,
-                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-            break; /* acquire: pairs with the release of who had the place before */
-    }
+    const unsigned place = rcd__place_take(&a->taken);
     float *scores = a->scratch + place * a->per_thread;
     float *steps = scores + a->w.block_edges * a->w.state->program.width;
     const int32_t *ptr = a->w.e->ptr;
@@ -78,7 +66,7 @@ static void attend_some(void *ctx, size_t from, size_t to)
         part.w_first = (size_t)ptr[row];
         a->w.kern->spmm(&part);
     }
-    __atomic_and_fetch(&a->taken, ~(1u << place), __ATOMIC_RELEASE);
+    rcd__place_give(&a->taken, place);
 }
 
 /* What the program reads, checked against what it will be read by. */
@@ -126,8 +114,7 @@ size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *te
         size_t n = (size_t)(w->e->ptr[i + 1] - w->e->ptr[i]);
         w->block_edges = n > w->block_edges ? n : w->block_edges;
     }
-    const unsigned threads = rcd__team_size(team);
-    return (threads < PLACES ? threads : PLACES) * floats(w);
+    return rcd__places(team) * floats(w);
 }
 
 void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch)

@@ -4,9 +4,7 @@
 #include <string.h>
 
 struct state {
-    bool packed;
-    struct rcd_packed b; /* constant right side */
-    float *bias;         /* beta * C where C is a constant row, else NULL */
+    struct rcd__row_product rows; /* bias: beta * C where C is a constant row, else NULL */
     bool trans_a, trans_b;
     float alpha, beta;
 };
@@ -72,20 +70,20 @@ static void gemm_packed(struct rcd_call *c, const struct state *s)
     struct rcd_tensor *out = NULL;
     for (size_t r = 0; r < c->n; r++) {
         if (gemm_out(c, r, s, &out) == RCD_OK &&
-            (s->bias != NULL || start_from_c(c, r, s, out) == RCD_OK))
+            (s->rows.bias != NULL || start_from_c(c, r, s, out) == RCD_OK))
             n += (size_t)out->dims[0];
     }
     struct rcd_rows rows;
-    if (!rcd__rows_take(c, n, &s->b, &rows))
+    if (!rcd__rows_take(c, n, &s->rows.b, &rows))
         return;
     for (size_t r = 0; r < c->n; r++) {
         if (!rcd__alive(c, r))
             continue;
         out = rcd__out(c, 0, r);
-        rcd__rows_add(&rows, rcd__in(c, 0, r)->data, out->data, (size_t)out->dims[0], s->b.k,
-                      s->b.n);
+        rcd__rows_add(&rows, rcd__in(c, 0, r)->data, out->data, (size_t)out->dims[0], s->rows.b.k,
+                      s->rows.b.n);
     }
-    rcd__rows_multiply(c, &rows, &s->b, s->bias, s->bias == NULL);
+    rcd__rows_multiply(c, &rows, &s->rows.b, s->rows.bias, s->rows.bias == NULL);
 }
 
 #define FINISH(S, T)                                                                               \
@@ -139,7 +137,7 @@ static rcd_status gemm_one(const struct rcd_call *c, size_t r, const struct stat
 static void run_gemm(struct rcd_call *c)
 {
     const struct state *s = c->node->state;
-    if (s->packed) {
+    if (s->rows.packed) {
         gemm_packed(c, s);
         return;
     }
@@ -155,15 +153,17 @@ static void run_gemm(struct rcd_call *c)
 static rcd_status gemm_bias(struct rcd_check *k, struct state *s)
 {
     const struct rcd_tensor *c = rcd__in_const(k, 2);
-    if (rcd__has_in(k, 2) &&
-        (c == NULL || c->n != s->b.n || c->rank < 1 || c->dims[c->rank - 1] != (int64_t)s->b.n))
+    if (rcd__has_in(k, 2) && (c == NULL || c->n != s->rows.b.n || c->rank < 1 ||
+                              c->dims[c->rank - 1] != (int64_t)s->rows.b.n))
         return RCD_OK;
-    s->bias = rcd__plan_alloc(k, s->b.padded * sizeof *s->bias);
-    if (s->bias == NULL)
+    float *bias = rcd__plan_alloc(k, s->rows.b.padded * sizeof *bias);
+    if (bias == NULL)
         return RCD_ENOMEM;
-    memset(s->bias, 0, s->b.padded * sizeof *s->bias);
-    for (size_t j = 0; c != NULL && j < s->b.n; j++)
-        s->bias[j] = s->beta * ((const float *)c->data)[j];
+    memset(bias, 0, s->rows.b.padded * sizeof *bias);
+    for (size_t j = 0; c != NULL && j < s->rows.b.n; j++)
+        bias[j] = s->beta * ((const float *)c->data)[j];
+    s->rows.bias = bias;
+    s->rows.alone = true;
     return RCD_OK;
 }
 
@@ -194,9 +194,9 @@ static rcd_status check_gemm(struct rcd_check *k)
     const struct rcd_tensor *b = rcd__in_const(k, 1);
     if (b == NULL || b->dtype != RCD_F32 || b->rank != 2 || s->trans_a || s->alpha != 1.0f)
         return RCD_OK;
-    s->packed = true;
+    s->rows.packed = true;
     k->node->packed = 1u << 1;
-    st = rcd__pack_right(k, b, s->trans_b, &s->b);
+    st = rcd__pack_right(k, b, s->trans_b, &s->rows.b);
     return st == RCD_OK ? gemm_bias(k, s) : st;
 }
 

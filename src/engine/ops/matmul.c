@@ -3,13 +3,8 @@
 
 #include <string.h>
 
-struct state {
-    bool packed;
-    struct rcd_packed b; /* constant right side */
-    bool vector;         /* which has rank 1 */
-};
-
-static rcd_status matmul_packed_out(const struct rcd_call *c, size_t r, const struct state *s)
+static rcd_status matmul_packed_out(const struct rcd_call *c, size_t r,
+                                    const struct rcd__row_product *s)
 {
     const struct rcd_tensor *a = rcd__in(c, 0, r);
     struct rcd_tensor *out = NULL;
@@ -20,10 +15,10 @@ static rcd_status matmul_packed_out(const struct rcd_call *c, size_t r, const st
     int64_t dims[RCD_MAX_RANK];
     memcpy(dims, a->dims, sizeof dims);
     dims[a->rank - 1] = (int64_t)s->b.n;
-    return rcd__new_out(c, 0, r, RCD_F32, a->rank - (s->vector ? 1 : 0), dims, &out);
+    return rcd__new_out(c, 0, r, RCD_F32, a->rank - (s->alone ? 0 : 1), dims, &out);
 }
 
-static void matmul_packed(struct rcd_call *c, const struct state *s)
+static void matmul_packed(struct rcd_call *c, const struct rcd__row_product *s)
 {
     size_t n = 0;
     for (size_t r = 0; r < c->n; r++) {
@@ -39,7 +34,12 @@ static void matmul_packed(struct rcd_call *c, const struct state *s)
         const struct rcd_tensor *out = rcd__out(c, 0, r);
         rcd__rows_add(&rows, rcd__in(c, 0, r)->data, out->data, out->n / s->b.n, s->b.k, s->b.n);
     }
-    rcd__rows_multiply(c, &rows, &s->b, NULL, false);
+    rcd__rows_multiply(c, &rows, &s->b, s->bias, false);
+    for (size_t r = 0; s->relu && r < c->n; r++) {
+        const struct rcd_tensor *out = rcd__out(c, 0, r);
+        if (rcd__alive(c, r))
+            c->kern->unary(RCD_UN_RELU, out->n, out->data, out->data, 0, 0);
+    }
 }
 
 /* Both sides from the run: matrices over broadcast leading dims. */
@@ -105,7 +105,7 @@ static rcd_status matmul_one(const struct rcd_call *c, size_t r)
 
 static void run_matmul(struct rcd_call *c)
 {
-    const struct state *s = c->node->state;
+    const struct rcd__row_product *s = c->node->state;
     if (s->packed) {
         matmul_packed(c, s);
         return;
@@ -120,7 +120,7 @@ static void run_matmul(struct rcd_call *c)
 
 static rcd_status check_matmul(struct rcd_check *k)
 {
-    struct state *s = rcd__state_new(k, sizeof *s);
+    struct rcd__row_product *s = rcd__state_new(k, sizeof *s);
     if (s == NULL)
         return RCD_ENOMEM;
     k->node->state = s;
@@ -129,8 +129,8 @@ static rcd_status check_matmul(struct rcd_check *k)
         st = rcd__product_types(k);
     const struct rcd_tensor *b = rcd__in_const(k, 1);
     if (st == RCD_OK && b != NULL && b->dtype == RCD_F32 && (b->rank == 1 || b->rank == 2)) {
-        s->vector = b->rank == 1;
         s->packed = true;
+        s->alone = b->rank == 2; /* a vector has rank 1 */
         k->node->packed = 1u << 1;
         st = rcd__pack_right(k, b, false, &s->b);
     }

@@ -118,6 +118,15 @@ rcd_status rcd__product(const struct rcd_call *c, size_t r, rcd_dtype t, const s
     return RCD_OK;
 }
 
+const struct rcd__row_product *rcd__row_product_of(const struct rcd_node *node)
+{
+    const char *name = node->op->name;
+    if (node->op->domain != NULL || (strcmp(name, "MatMul") != 0 && strcmp(name, "Gemm") != 0))
+        return NULL;
+    const struct rcd__row_product *p = node->state;
+    return p->packed && p->alone && p->b.weights == RCD_WEIGHTS_F32 ? p : NULL;
+}
+
 /* ---- constant right side: all requests together ----------------------------------------------- */
 
 bool rcd__rows_take(const struct rcd_call *c, size_t n, const struct rcd_packed *b,

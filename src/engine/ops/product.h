@@ -8,6 +8,17 @@ struct rcd_matrix {
     size_t rows, cols, row_step, col_step;
 };
 
+/** Rows times a constant right side. All that MatMul keeps, and the first that Gemm does. */
+struct rcd__row_product {
+    bool packed; /* the right side is a constant, in b */
+    bool alone;  /* and the node computes rows of b.n, each from a row of b.k, from nothing else */
+    bool relu;   /* what is below zero becomes zero (fuse_order.c) */
+    struct rcd_packed b;
+    const float *bias; /* f32[padded], where chains start, or NULL: 0 */
+};
+/** What a node does, if that is a product of rows with f32 weights alone; else NULL. */
+const struct rcd__row_product *rcd__row_product_of(const struct rcd_node *node);
+
 /** Input 0 must have a type that has products, input 1 the same; output 0 gets it. */
 RCD_MUST_CHECK rcd_status rcd__product_types(struct rcd_check *k);
 

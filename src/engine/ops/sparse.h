@@ -34,7 +34,8 @@ enum {
 /** What happens to a row when its sum is there. */
 struct rcd__row_end {
     bool relu;
-    bool flat; /* the result is [rows, width] whatever SHAPE says of the width */
+    bool flat;    /* the result is [rows, width] whatever SHAPE says of the width */
+    size_t width; /* of a row, whatever SHAPE says; 0: as it says (fuse_order.c) */
 };
 
 /** Spmm: what Gather, Mul, Expand and ScatterElements say together. Float32. */
@@ -113,6 +114,15 @@ RCD_MUST_CHECK rcd_status rcd__rows_new(struct rcd_call *c, size_t r,
 /** Rows [from, out's) have no edges: zeros, then the row end. */
 void rcd__rows_rest(struct rcd_call *c, size_t r, const struct rcd__row_end *end, size_t from,
                     const struct rcd_tensor *out);
+/** n such rows. */
+void rcd__rows_end(float *y, size_t n, size_t width, const float *bias, bool relu);
+
+/** Nodes behind a sparse product that may be joined to it; how many of them are done with it in this run; and the sums
+ * `sum` (y: not set) of `rows` rows with n > 0 of them (chain.c). */
+enum { RCD__JOINED = 2 };
+size_t rcd__joined(const struct rcd_call *c);
+RCD_MUST_CHECK rcd_status rcd__chain_run(struct rcd_call *c, size_t r, size_t rows,
+                                         const struct rcd_spmm *sum, size_t n);
 
 struct rcd__team;
 /** Rows [0, s->row_end) of a sparse product, `chunk` at a time, by all of the team. */

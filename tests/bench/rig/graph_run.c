@@ -2,7 +2,7 @@
  * standard input, answers each with milliseconds.
  *
  * usage: graph_run MODEL.onnx NODES FEATURES X.f32 EDGES EDGE_INDEX.i64 THREADS
- * lines: "all" - everything is new; "kept" - edge_index is bound, x is new; "bytes" - peak memory in
+ * lines: "all" - everything is new; "kept" - edge_index and the shape of x are bound, x is new; "bytes" - peak memory in
  * bytes; "save FILE" - the first output of the last run. */
 #include "model_file.h"
 #include "recurd/engine_bind.h"
@@ -45,9 +45,10 @@ int main(int argc, char **argv)
     in[0].data = rig_read(argv[4], &n);
     in[1].data = rig_read(argv[6], &n);
     in[0].block = in[1].block = NULL;
-    open[0] = in[0];
+    open[0] = fixed[0] = in[0];
     fixed[1] = in[1];
-    fixed[0].dtype = open[1].dtype = RCD_NONE;
+    fixed[0].data = NULL; /* its shape alone */
+    open[1].dtype = RCD_NONE;
     rcd_exec *x = rcd_exec_new((size_t)1 << 33, (size_t)1 << 30);
     if (x == NULL || rcd_exec_set_threads(x, (unsigned)number(argv[7]), &err) != RCD_OK)
         rig_die("exec", &err);

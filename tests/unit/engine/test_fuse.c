@@ -291,41 +291,117 @@ Test(engine_fuse, what_ends_a_row_is_part_of_the_sum)
     }
 }
 
-/* More threads than there are places in scratch take turns; every row has the bits of one thread. */
-Test(engine_fuse, attention_by_forty_threads_has_the_bits_of_one)
+/* Two layers of a plan: one product is done with the sum before it, some rows at a time. */
+Test(engine_fuse, products_behind_a_sum_are_joined)
 {
-    enum { NODES = 40000, EDGES = 90000, FEATURES = 6 };
-    const int64_t x_dims[] = {NODES, FEATURES}, e_dims[] = {2, EDGES};
-    static float x[NODES * FEATURES];
-    static int64_t edges[2 * EDGES];
+    static const char *const nets[] = {"graph_gcn_ts18", "graph_gcn_dyn18", "graph_gcn_plain_ts18"};
+    for (size_t i = 0; i < RCD_COUNT(nets); i++) {
+        rcd_plan *p = golden(nets[i]);
+        cr_assert(lines_with(p, "+ MatMul(") + lines_with(p, "+ Gemm(") >= 1, "%s", nets[i]);
+        rcd_plan_unref(p);
+    }
+}
+
+enum { MANY_NODES = 40000, MANY_EDGES = 90000, MANY_FEATURES = 6 };
+
+static struct rcd_tensor run_many(const rcd_plan *p, rcd_exec *x, const struct rcd_tensor *in,
+                                  size_t n)
+{
+    struct rcd_tensor out[2] = {{.dtype = RCD_NONE}, {.dtype = RCD_NONE}};
+    struct rcd_infer req[2] = {{.in = in, .out = &out[0]}, {.in = in, .out = &out[1]}};
+    struct rcd_infer *list[] = {&req[0], &req[1]};
+    rcd_exec_run(x, p, n, list, NULL);
+    cr_assert(req[0].err.code == RCD_OK, "%s", req[0].err.text);
+    if (n > 1)
+        rcd_infer_drop(&req[1], 1);
+    return out[0];
+}
+
+/* More threads than there are places in scratch take turns, joined products go by blocks of rows, in a batch they do
+ * not: every row has the bits of one thread. Some nodes have no edges. */
+static void same_bits_of_many_rows(const char *net)
+{
+    const int64_t x_dims[] = {MANY_NODES, MANY_FEATURES}, e_dims[] = {2, MANY_EDGES};
+    static float x[MANY_NODES * MANY_FEATURES];
+    static int64_t edges[2 * MANY_EDGES];
     uint32_t seed = 7;
     for (size_t i = 0; i < RCD_COUNT(x); i++)
         x[i] = (float)(int32_t)(seed = seed * 1664525u + 1013904223u) / 2147483648.0f;
     for (size_t i = 0; i < RCD_COUNT(edges); i++)
-        edges[i] = (seed = seed * 1664525u + 1013904223u) / 65536 % NODES;
-    struct rcd_tensor in[2], out[2] = {{.dtype = RCD_NONE}, {.dtype = RCD_NONE}};
+        edges[i] = (seed = seed * 1664525u + 1013904223u) / 65536 % (MANY_NODES - 100);
+    struct rcd_tensor in[2], out[3];
     cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
               rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims));
     in[0].data = x;
     in[1].data = edges;
     in[0].block = in[1].block = NULL;
-    rcd_plan *p = golden("graph_gat_ts18");
-    rcd_exec *exec[2];
-    for (int k = 0; k < 2; k++) {
-        struct rcd_infer req = {.in = in, .out = &out[k]}, *list[] = {&req};
+    rcd_plan *p = golden(net);
+    rcd_exec *exec[3];
+    for (int k = 0; k < 3; k++) {
         struct rcd_error err = {.text = ""};
         exec[k] = rcd_exec_new((size_t)1 << 30, (size_t)1 << 28);
-        cr_assert(exec[k] != NULL && rcd_exec_set_threads(exec[k], k == 0 ? 1 : 40, &err) == RCD_OK,
+        cr_assert(exec[k] != NULL && rcd_exec_set_threads(exec[k], k == 1 ? 40 : 1, &err) == RCD_OK,
                   "%s", err.text);
-        rcd_exec_run(exec[k], p, 1, list, NULL);
-        cr_assert(req.err.code == RCD_OK, "%s", req.err.text);
+        out[k] = run_many(p, exec[k], in, k == 2 ? 2 : 1);
+        cr_expect(out[0].n == out[k].n && out[0].n > 0 &&
+                      memcmp(out[0].data, out[k].data, out[0].n * sizeof(float)) == 0,
+                  "%s, run %d", net, k);
     }
-    cr_expect(out[0].n == out[1].n && out[0].n > 0 &&
-              memcmp(out[0].data, out[1].data, out[0].n * sizeof(float)) == 0);
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) {
         struct rcd_infer req = {.out = &out[k]};
         rcd_infer_drop(&req, 1);
         rcd_exec_free(exec[k]);
     }
+    rcd_plan_unref(p);
+}
+
+Test(engine_fuse, forty_threads_and_batches_have_the_bits_of_one)
+{
+    same_bits_of_many_rows("graph_gat_ts18");
+    same_bits_of_many_rows("graph_gcn_ts18");
+    same_bits_of_many_rows("graph_graphconv_ts18");
+}
+
+/* Edges and the shape of x are bound: all but the layers has run; x of another shape is refused. */
+Test(engine_fuse, a_shape_can_be_bound)
+{
+    const int64_t x_dims[] = {5, MANY_FEATURES}, more[] = {6, MANY_FEATURES}, e_dims[] = {2, 3};
+    static float x[6 * MANY_FEATURES];
+    static int64_t edges[] = {0, 1, 3, 1, 2, 3};
+    struct rcd_tensor in[2], fixed[2], open[2], out[2] = {{.dtype = RCD_NONE}};
+    for (size_t i = 0; i < RCD_COUNT(x); i++)
+        x[i] = (float)(i * 7 % 11) - 4.5f;
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims));
+    in[0].data = x;
+    in[1].data = edges;
+    in[0].block = in[1].block = NULL;
+    memcpy(fixed, in, sizeof in);
+    memcpy(open, in, sizeof in);
+    fixed[0].data = NULL;
+    open[1].dtype = RCD_NONE;
+    rcd_plan *p = golden("graph_gcn_ts18");
+    rcd_exec *exec = rcd_exec_new((size_t)1 << 26, (size_t)1 << 24);
+    struct rcd_error err = {.text = ""};
+    rcd_bound *b = NULL;
+    cr_assert(rcd_bound_new(exec, p, fixed, NULL, &b, &err) == RCD_OK, "%s", err.text);
+    cr_expect(!rcd_bound_fixes(b, 0) && rcd_bound_fixes(b, 1) && rcd_bound_output(b, 0) == NULL);
+    struct rcd_infer all = {.in = in, .out = &out[0]},
+                     kept = {.in = open, .bound = b, .out = &out[1]};
+    struct rcd_infer *lists[][1] = {{&all}, {&kept}};
+    for (int k = 0; k < 2; k++) {
+        cr_assert(rcd_plan_check_inputs(p, lists[k][0], &err) == RCD_OK, "%s", err.text);
+        rcd_exec_run(exec, p, 1, lists[k], NULL);
+        cr_assert(lists[k][0]->err.code == RCD_OK, "%s", lists[k][0]->err.text);
+    }
+    cr_expect(out[0].n == out[1].n && memcmp(out[0].data, out[1].data, out[0].n * 4) == 0);
+    cr_assert(rcd_tensor_shape(&open[0], RCD_F32, 2, more));
+    cr_expect(rcd_plan_check_inputs(p, &kept, &err) == RCD_EINVAL &&
+                  strstr(err.text, "[6,6], the graph wants [5,6]") != NULL,
+              "%s", err.text);
+    rcd_infer_drop(&all, 1);
+    rcd_infer_drop(&kept, 1);
+    rcd_bound_unref(b);
+    rcd_exec_free(exec);
     rcd_plan_unref(p);
 }
