@@ -34,7 +34,7 @@ INLINE vf v_sigmoid(vf x)
     return v_select(x == x, v_fma(-top, e / (e + 1.0f), top), x);
 }
 
-/* tanh(x) = num / den, so that a division can be shared. With m = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + 2^n - 1 it is
+/* tanh(x) = num / den. With m = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + 2^n - 1 it is
  * -m / (2 + m); r = -2y, and exp(-2y) - 1 = -2y + y y q(y) is as accurate near zero as elsewhere. 1 <= den <= 2. */
 struct v_ratio {
     vf num, den;
@@ -74,17 +74,6 @@ INLINE vf v_tanh(vf x)
     p = v_fma(p, z, v_set1(-3.33332819422e-1f));
     y = v_select(v_abs(x) < 0.625f, v_fma(p * z, x, x), y);
     return (vf)(((vi)y & 0x7fffffff) | ((vi)x & (int32_t)0x80000000)); /* odd, also at zero */
-}
-
-/* 1 + exp(-x), so that 1 / v_gate(x) is sigma(x): beyond |x| = 20 less than 1e-15 off, and 0 below -88.4. One scaling
- * suffices where nothing below the normal range counts. */
-INLINE vf v_gate(vf x)
-{
-    const vf magic = v_set1(12583039.0f);
-    vf c = v_max(v_set1(-88.8f), v_min(v_set1(87.0f), x)); /* NaN passes */
-    vf t = v_fma(c, v_set1(-1.44269504088896341f), magic);
-    vf r = v_fma(t - magic, v_set1(0.69314718f), c);
-    return v_fma(v_exp_poly(r, -1.0f), (vf)((vi)t << 23), v_set1(1.0f));
 }
 
 INLINE vf v_clamp(vf x, vf low, vf high)

@@ -1,14 +1,16 @@
 /* product.inc.h - rows times packed panels (body.inc.h).
  *
- * A tile is up to six rows by a strip of a panel, all accumulators in registers: the fewer the rows, the wider
- * the strip, so that enough chains run side by side to hide the latency of a multiply-add. Every output is one
+ * A tile is up to six or eight rows by a strip of a panel, all accumulators in registers: the fewer the rows, the
+ * wider the strip, so that enough chains run side by side to hide the latency of a multiply-add. Every output is one
  * chain over k, started from what `from` points to. One row alone waits for memory: it walks several panels side
  * by side where the registers suffice, since several streams are read faster than one. */
 
-/* Sixteens of columns in a strip of R rows: what the registers hold. */
-INLINE int strip_sixteens(const int R)
+/* Sixteens of columns in a strip of R rows of a panel of so many sixteens: what the registers hold. */
+INLINE int strip_sixteens(const int R, const int panel)
 {
-    return VF_LANES == 16 || R == 1 ? 4 : R <= 3 ? 2 : 1;
+    if (VF_LANES == 16)
+        return R <= 6 ? 4 : panel == 3 ? 3 : 2;
+    return R == 1 ? 4 : R <= 3 ? 2 : 1;
 }
 
 enum {
@@ -32,19 +34,50 @@ struct strip {
     size_t ahead_step;
 };
 
+/* One step of k: row r has its factor at a[r][i], panel p its columns at b + p * apart. */
+INLINE void tile_step(const int P, const int R, const int S, const bool FAR, const float *const *a,
+                      size_t i, const float *b, size_t w, size_t apart,
+                      vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
+{
+    const int NV = S * PER16,
+              fetched = FAR || R >= 4 ? S : 0; /* a panel for few rows is just read */
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+        vf x, col[STRIP_MAX];
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; v++)
+            col[v] = v_load(b + (size_t)p * apart + v * VF_LANES);
+#pragma GCC unroll 4
+        for (int j = 0; j < fetched; j++)
+            __builtin_prefetch(b + FETCH_STEPS * w + 16 * j, 0, 3);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            x = v_set1(a[r][i]);
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; v++)
+                acc[p][r][v] = v_fma(x, col[v], acc[p][r][v]);
+        }
+    }
+}
+
 /* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). FAR: the
- * panel comes from the second level and the next from further away. */
+ * next panel comes from beyond the second level. */
 INLINE void tile(const int P, const int R, const int S, const bool FAR, const struct strip *s)
 {
     const int NV = S * PER16;
-    const float *const *a = s->a, *b = s->b + s->at;
-    const size_t end = s->k0 + s->k, w = s->w, apart = s->apart, step = s->ahead_step;
+    /* Where a strip is a whole panel its steps are a constant apart. */
+    const size_t w = VF_LANES == 16 && (R <= 6 || S == 3) ? 16 * (size_t)S : s->w;
+    const size_t apart = s->apart, ahead_step = s->ahead_step;
+    const float *b = s->b + s->at, *a[MAX_ROWS];
     const char *ahead = s->ahead;
     vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX];
     float *to[MAX_PANELS * MAX_ROWS]; /* read before anything is stored */
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+        a[r] = s->a[r] + s->k0;
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const float *from = s->from[p * R + r] + s->at;
             to[p * R + r] = s->to[p * R + r] + s->at;
@@ -53,32 +86,21 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
                 acc[p][r][v] = v_load(from + (size_t)v * VF_LANES);
         }
     }
-    for (size_t i = s->k0; i < end; i++, b += w) {
+    size_t i = 0;
+    for (const size_t end = s->k & ~(size_t)1; i < end; i += 2, b += 2 * w) {
         if (FAR) {
             __builtin_prefetch(ahead, 0, 2);
-            ahead += step;
+            __builtin_prefetch(ahead + ahead_step, 0, 2);
+            ahead += 2 * ahead_step;
         }
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++) {
-            vf x, col[STRIP_MAX];
-#pragma GCC unroll 16
-            for (int v = 0; v < NV; v++)
-                col[v] = v_load(b + (size_t)p * apart + v * VF_LANES);
-#pragma GCC unroll 4
-            for (int j = 0; FAR && j < S; j++)
-                __builtin_prefetch(b + FETCH_STEPS * w + 16 * j, 0, 3);
-#pragma GCC unroll 6
-            for (int r = 0; r < R; r++) {
-                x = v_set1(a[r][i]);
-#pragma GCC unroll 16
-                for (int v = 0; v < NV; v++)
-                    acc[p][r][v] = v_fma(x, col[v], acc[p][r][v]);
-            }
-        }
+        tile_step(P, R, S, FAR, a, i, b, w, apart, acc);
+        tile_step(P, R, S, FAR, a, i + 1, b + w, w, apart, acc);
     }
+    if (i < s->k)
+        tile_step(P, R, S, FAR, a, i, b, w, apart, acc);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
 #pragma GCC unroll 16
             for (int v = 0; v < NV; v++)
@@ -89,9 +111,9 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
 
 #define TILE(R, S)                                                                                 \
     case S:                                                                                        \
-        if ((S) <= strip_sixteens(R) && far)                                                       \
+        if ((S) <= strip_sixteens(R, S) && far)                                                    \
             tile(1, R, S, true, s);                                                                \
-        else if ((S) <= strip_sixteens(R))                                                         \
+        else if ((S) <= strip_sixteens(R, S))                                                      \
             tile(1, R, S, false, s);                                                               \
         break;
 #define TILE_ROWS(R)                                                                               \
@@ -113,6 +135,10 @@ static void strip(size_t rows, size_t sixteens, bool far, const struct strip *s)
         TILE_ROWS(4)
         TILE_ROWS(5)
         TILE_ROWS(6)
+#if VF_LANES == 16
+        TILE_ROWS(7)
+        TILE_ROWS(8)
+#endif
     default:
         break;
     }
@@ -174,9 +200,9 @@ INLINE void touch_floats_to_write(const float *p, size_t n)
 }
 
 enum {
-    BLOCK_ROWS = 11 * MAX_ROWS, /* rows whose chains are under way at the same time */
-    LONG_K = 1024,              /* from here on chains are done in parts, */
-    PART_K = 128, /* so that a part of a panel is still in the first levels for the next rows; */
+    BLOCK_ROWS = 66, /* rows whose chains are under way at the same time */
+    LONG_K = 1024,   /* from here on chains are done in parts, */
+    PART_K = 128,    /* so that a part of a panel is still in the first levels for the next rows; */
     PARTS_WIDTH = 48, /* a narrow one stays in the second, and rows are read best from end to end */
     NEAR_BYTES = 1 << 19,     /* a matrix up to this stays in the second level, */
     ONE_LEVEL_BYTES = 1 << 21 /* and one beyond this does not */
@@ -203,17 +229,19 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
     const unsigned n = (unsigned)rows;
     k->p.rows = rows;
     k->p.w = w;
-    k->groups = (n + MAX_ROWS - 1) / MAX_ROWS;
+    const unsigned most_rows =
+        VF_LANES == 16 && (w == 3 * RCD_LANES || (n <= MAX_ROWS && !k->far)) ? MAX_ROWS : 6;
+    k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
     k->n_small = k->groups - n % k->groups;
-    const unsigned most = (unsigned)strip_sixteens((int)k->small) * RCD_LANES;
+    const unsigned most = (unsigned)strip_sixteens((int)k->small, (int)w / RCD_LANES) * RCD_LANES;
     k->ahead_step = (unsigned)(w * sizeof(float)) / (k->groups * (((unsigned)w + most - 1) / most));
 }
 
 /* All strips of a panel for one group of rows. */
 INLINE void group_strips(const struct block *k, size_t rows, struct strip *s)
 {
-    const size_t most = (size_t)strip_sixteens((int)rows) * RCD_LANES;
+    const size_t most = (size_t)strip_sixteens((int)rows, (int)s->w / RCD_LANES) * RCD_LANES;
     for (s->at = 0; s->at < s->w; s->at += most) {
         strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->far, s);
         s->ahead += s->k * k->ahead_step;
@@ -243,7 +271,7 @@ INLINE void block_rows(const struct block *k, const struct patch_work work, cons
                 struct patch next = {p.col, w, p.row + p.rows, p.rows};
                 if (g + 1 == k->groups) /* of the next panel, if the block is all rows */
                     next = (struct patch){p.col + w, w, k->p.row, k->small};
-                if (next.col + w <= b->padded)
+                if (k->far && next.col + w <= b->padded)
                     work.touch(what, &next);
             }
             s.a = k->a + p.row;

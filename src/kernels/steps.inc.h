@@ -22,28 +22,16 @@ INLINE void lstm_start(const void *what, const struct patch *p, const float **fr
         from[r] = s->pre[p->row + r] + p->col;
 }
 
-/* In two passes over the rows: the first one's chains of dependent operations are long, and so those of several rows
- * run side by side. */
 INLINE void lstm_finish(const void *what, const struct patch *p, float *const *tile)
 {
     const struct rcd_lstm_step *s = what;
-    const size_t u0 = p->col / 4, n = s->hidden - u0;
-    for (size_t r = 0; r < p->rows; r++) {
-        float *g = tile[r];
-        for (size_t v = 0; v < RCD_LANES && v < n; v += VF_LANES) {
-            vf c = lstm_cell(v_load(g + v), v_load(g + 2 * RCD_LANES + v),
-                             v_load(g + 3 * RCD_LANES + v),
-                             v_loadn(s->c_in[p->row + r] + u0 + v, n - v));
-            v_storen(s->c_out[p->row + r] + u0 + v, c, n - v);
-            v_store(g + v, c);
-        }
-    }
-    for (size_t r = 0; r < p->rows; r++) {
-        const float *g = tile[r];
-        for (size_t v = 0; v < RCD_LANES && v < n; v += VF_LANES)
-            v_storen(s->h_out[p->row + r] + u0 + v,
-                     gated_tanh(v_load(g + RCD_LANES + v), v_load(g + v)), n - v);
-    }
+    const struct units part = {.pre = (const float *const *)tile,
+                               .c_in = s->c_in + p->row,
+                               .c_out = s->c_out + p->row,
+                               .h_out = s->h_out + p->row,
+                               .u = p->col / 4,
+                               .n = s->hidden - p->col / 4};
+    lstm_units_each(&part, p->rows);
 }
 
 INLINE void lstm_touch(const void *what, const struct patch *p)
@@ -80,17 +68,14 @@ INLINE void gru_linear_start(const void *what, const struct patch *p, const floa
 INLINE void gru_linear_finish(const void *what, const struct patch *p, float *const *tile)
 {
     const struct rcd_gru_step *s = what;
-    const size_t u0 = p->col / 3;
-    for (size_t r = 0; r < p->rows; r++) {
-        const float *g = tile[r], *pre_h = s->pre[p->row + r] + p->col + 2 * RCD_LANES;
-        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-            vf n = gru_candidate(v_load(g + RCD_LANES + v), v_load(g + 2 * RCD_LANES + v),
-                                 v_load(pre_h + v));
-            vf h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
-            v_storen(s->h_out[p->row + r] + u0 + v, gru_mix(step_sigmoid(v_load(g + v)), h, n),
-                     s->hidden - u0 - v);
-        }
-    }
+    const struct units part = {.pre = s->pre + p->row,
+                               .pre_at = p->col,
+                               .rec = (const float *const *)tile,
+                               .h_in = s->h_in + p->row,
+                               .h_out = s->h_out + p->row,
+                               .u = p->col / 3,
+                               .n = s->hidden - p->col / 3};
+    gru_linear_units_each(&part, p->rows);
 }
 
 INLINE void gru_linear_touch(const void *what, const struct patch *p)
@@ -114,15 +99,13 @@ INLINE void gru_gates_start(const void *what, const struct patch *p, const float
 INLINE void gru_gates_finish(const void *what, const struct patch *p, float *const *tile)
 {
     const struct rcd_gru_step *s = what;
-    const size_t u0 = p->col / 2;
-    for (size_t r = 0; r < p->rows; r++) {
-        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-            vf reset = step_sigmoid(v_load(tile[r] + RCD_LANES + v));
-            vf h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
-            v_store(s->zs[p->row + r] + u0 + v, step_sigmoid(v_load(tile[r] + v)));
-            v_store(s->rh[p->row + r] + u0 + v, reset * h);
-        }
-    }
+    const struct units part = {.rec = (const float *const *)tile,
+                               .h_in = s->h_in + p->row,
+                               .zs = s->zs + p->row,
+                               .rh = s->rh + p->row,
+                               .u = p->col / 2,
+                               .n = s->hidden - p->col / 2};
+    gru_reset_units_each(&part, p->rows);
 }
 
 INLINE void gru_gates_touch(const void *what, const struct patch *p)
@@ -144,15 +127,13 @@ INLINE void gru_candidate_start(const void *what, const struct patch *p, const f
 INLINE void gru_candidate_finish(const void *what, const struct patch *p, float *const *tile)
 {
     const struct rcd_gru_step *s = what;
-    const size_t u0 = p->col;
-    for (size_t r = 0; r < p->rows; r++) {
-        for (size_t v = 0; v < RCD_LANES && u0 + v < s->hidden; v += VF_LANES) {
-            vf n = step_tanh(v_load(tile[r] + v)),
-               h = v_loadn(s->h_in[p->row + r] + u0 + v, s->hidden - u0 - v);
-            v_storen(s->h_out[p->row + r] + u0 + v,
-                     gru_mix(v_load(s->zs[p->row + r] + u0 + v), h, n), s->hidden - u0 - v);
-        }
-    }
+    const struct units part = {.rec = (const float *const *)tile,
+                               .h_in = s->h_in + p->row,
+                               .h_out = s->h_out + p->row,
+                               .zs = s->zs + p->row,
+                               .u = p->col,
+                               .n = s->hidden - p->col};
+    gru_blend_units_each(&part, p->rows);
 }
 
 INLINE void gru_candidate_touch(const void *what, const struct patch *p)
