@@ -59,6 +59,9 @@ static const char *bad_leaf(struct sink *k, const char *p, size_t i)
 static inline const char *leaf_f32(struct sink *k, const char *p, size_t i)
 {
     struct rcd__decimal d;
+    const char *common = rcd__common_f32(p, k->s->end, (float *)k->data + i);
+    if (__builtin_expect(common != NULL, 1))
+        return common;
     const char *end = rcd__decimal(p, k->s->end, &d);
     if (__builtin_expect(end == NULL || !rcd__decimal_f32(&d, (float *)k->data + i), 0))
         return bad_leaf(k, p, i);
@@ -187,7 +190,8 @@ static inline const char *leaf_bytes(struct sink *k, const char *p, size_t i)
 
 static inline const char *blanks(const char *p)
 {
-    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')
+    while (__builtin_expect((unsigned char)*p <= ' ', 0) &&
+           (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     return p;
 }

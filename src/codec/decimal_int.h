@@ -42,32 +42,42 @@ const char *rcd__decimal_exponent(const char *p, int64_t *exp10);
  * depends on the text, because the number of digits is what a processor cannot guess. */
 static inline unsigned rcd__digits_8(const char *p, uint64_t *ret)
 {
+    const uint64_t ones = 0x0101010101010101u;
     uint64_t t;
     memcpy(&t, p, sizeof t);
     t ^= 0x3030303030303030u; /* digits are 0 to 9 now */
     /* a bit in the first byte above 9; what is carried goes to bytes behind it */
-    uint64_t over = ((t + 0x7676767676767676u) | t) & 0x8080808080808080u;
-    unsigned n = over != 0 ? (unsigned)__builtin_ctzll(over) / 8 : 8;
-    t = n != 0 ? t << (64 - 8 * n) : 0; /* zeros in front, and what follows is gone */
-    t = t * 10 + (t >> 8);              /* pairs */
+    uint64_t over = ((t + 0x7676767676767676u) | t) >> 7 & ones;
+    uint64_t digits = (over - 1) & ~over; /* all bits in front of it */
+    unsigned n = (unsigned)((digits & ones) * ones >> 56);
+    t = (t & digits) << ((64 - 8 * n) & 63); /* zeros in front, and what follows is gone */
+    t = t * 10 + (t >> 8);                   /* pairs */
     *ret = ((t & 0x000000ff000000ffu) * (100 + ((uint64_t)1000000 << 32)) +
             (t >> 16 & 0x000000ff000000ffu) * (1 + ((uint64_t)10000 << 32))) >>
            32;
     return n;
 }
 
+/* As rcd__digits_8, for sixteen bytes: their digits go on *m. */
+static inline unsigned rcd__digits_16(const char *p, uint64_t *m)
+{
+    static const uint32_t tens[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    uint64_t a, b;
+    unsigned na = rcd__digits_8(p, &a), nb = rcd__digits_8(p + 8, &b);
+    const unsigned all = 0 - (na >> 3); /* all bits, if the first eight bytes are digits */
+    nb &= all;
+    b &= all; /* below 10^8 */
+    *m = (*m * tens[na] + a) * tens[nb] + b;
+    return na + nb;
+}
+
 /* More digits of *m behind the point; returns what follows them. */
 static inline const char *rcd__fraction(const char *p, const char *end, uint64_t *m)
 {
-    static const uint32_t tens[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     if (__builtin_expect(end - p >= 16, 1)) {
-        uint64_t a, b;
-        unsigned na = rcd__digits_8(p, &a), nb = rcd__digits_8(p + 8, &b);
-        nb = na == 8 ? nb : 0;
-        b = na == 8 ? b : 0;
-        *m = (*m * tens[na] + a) * tens[nb] + b;
-        p += na + nb;
-        if (__builtin_expect(na + nb < 16, 1))
+        unsigned n = rcd__digits_16(p, m);
+        p += n;
+        if (__builtin_expect(n < 16, 1))
             return p;
     }
     for (; rcd__is_digit(*p); p++)
@@ -113,22 +123,46 @@ static inline const char *rcd__decimal(const char *p, const char *end, struct rc
 bool rcd__decimal_f32_slow(const struct rcd__decimal *d, float *ret);
 bool rcd__decimal_f64_slow(const struct rcd__decimal *d, double *ret);
 
+/* m * 10^exp10, -22 <= exp10 <= 18: false where it is not certain which float is the nearest. */
+static inline bool rcd__certain_f32(int64_t m, int64_t exp10, bool negative, float *ret)
+{
+    double v = (double)m * rcd__scale10[exp10 + 22];
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    uint64_t low = bits & 0x1fffffffu; /* what float has no room for; a midpoint: 0x10000000 */
+    bits |= (uint64_t)negative << 63;
+    memcpy(&v, &bits, sizeof v);
+    *ret = (float)v;
+    return low - (0x10000000u - 4) > 8;
+}
+
 static inline bool rcd__decimal_f32(const struct rcd__decimal *d, float *ret)
 {
     if (d->n_digits <= RCD__EXACT_DIGITS && d->exp10 >= -22 && d->exp10 <= 18 &&
-        d->mantissa <= INT64_MAX) {
-        double v = (double)(int64_t)d->mantissa * rcd__scale10[d->exp10 + 22];
-        uint64_t bits;
-        memcpy(&bits, &v, sizeof bits);
-        uint64_t low = bits & 0x1fffffffu; /* what float has no room for; a midpoint: 0x10000000 */
-        if (__builtin_expect(low - (0x10000000u - 4) > 8, 1)) {
-            bits |= (uint64_t)d->negative << 63;
-            memcpy(&v, &bits, sizeof v);
-            *ret = (float)v;
-            return true;
-        }
-    }
+        d->mantissa <= INT64_MAX &&
+        __builtin_expect(rcd__certain_f32((int64_t)d->mantissa, d->exp10, d->negative, ret), 1))
+        return true;
     return rcd__decimal_f32_slow(d, ret);
+}
+
+/** A number as most of them are: one digit, the point, up to 18 digits, no exponent. Returns what follows
+ * it, or NULL for any other text, and where the nearest float is not certain. */
+static inline const char *rcd__common_f32(const char *p, const char *end, float *ret)
+{
+    bool negative = *p == '-';
+    p += negative;
+    uint64_t m = (uint64_t)(unsigned char)(*p - '0');
+    if (__builtin_expect(m > 9 || p[1] != '.' || end - p < 18, 0))
+        return NULL;
+    unsigned n = rcd__digits_16(p + 2, &m);
+    p += 2 + n;
+    if (n >= 16) {
+        for (; rcd__is_digit(*p) && n < RCD__EXACT_DIGITS; p++, n++)
+            m = m * 10 + (uint64_t)(*p - '0');
+    }
+    if (__builtin_expect(n - 1 >= RCD__EXACT_DIGITS - 1 || (*p | 0x20) == 'e' || m > INT64_MAX, 0))
+        return NULL;
+    return __builtin_expect(rcd__certain_f32((int64_t)m, -(int64_t)n, negative, ret), 1) ? p : NULL;
 }
 
 static inline bool rcd__decimal_f64(const struct rcd__decimal *d, double *ret)

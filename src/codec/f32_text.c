@@ -97,9 +97,8 @@ static inline int count_digits(uint32_t v)
     return guess + (v >= tens[guess]);
 }
 
-/* digits[0..n) with the point behind the first `point` of them, and an exponent where that is
- * shorter. Copies whole words: `out` and `digits` have room. */
-static inline size_t lay_out(char *out, const char *digits, int n, int point)
+/* digits[0..n) with the point behind the first `point` of them, or an exponent where that is shorter. */
+static size_t lay_out(char *out, const char *digits, int n, int point)
 {
     if (point > 0 && point <= n) { /* 12.34 */
         memcpy(out, digits, 9);
@@ -130,6 +129,22 @@ static inline size_t lay_out(char *out, const char *digits, int n, int point)
     return (size_t)(p - out);
 }
 
+/* d has n digits, and zeros among the last of them count only for the point. */
+static __attribute__((noinline)) size_t any_form(char *out, uint32_t d, int n, int point, float v)
+{
+    char text[32] = {(char)('0' + d / 100000000)}; /* room for whole words */
+    uint64_t low = eight_digits(d % 100000000);
+    int zeros = low != 0 ? __builtin_clzll(low) / 8 : 8;
+    low |= 0x3030303030303030u;
+    memcpy(text + 1, &low, sizeof low);
+    const char *digits = text + 9 - n;
+    n -= zeros;
+    /* An integer with zeros behind its shortest digits: in full, if that is not longer. */
+    if (point > n && point <= n + (n > 1) + 4)
+        return rcd__u64_print(out, (uint64_t)(v < 0 ? -v : v));
+    return lay_out(out, digits, n, point);
+}
+
 size_t rcd__f32_to_text(char *out, float v)
 {
     uint32_t bits, d = 0;
@@ -143,17 +158,14 @@ size_t rcd__f32_to_text(char *out, float v)
         return p > out ? 4 : 1; /* "-0" is an integer to some readers: keep the sign with a point */
     }
     int k = shortest(bits & 0x7fffffu, bits >> FRACTION_BITS, &d);
-    int n = count_digits(d);
-    char text[32] = {(char)('0' + d / 100000000)};
-    uint64_t low = eight_digits(d % 100000000);
-    int zeros = low != 0 ? __builtin_clzll(low) / 8 : 8; /* at the end */
-    low |= 0x3030303030303030u;
-    memcpy(text + 1, &low, sizeof low);
-    int point = n + k;
-    const char *digits = text + 9 - n;
-    n -= zeros;
-    /* An integer with zeros behind its shortest digits: in full, if that is not longer. */
-    if (point > n && point <= n + (n > 1) + 4)
-        return (size_t)(p - out) + rcd__u64_print(p, (uint64_t)(v < 0 ? -v : v));
-    return (size_t)(p - out) + lay_out(p, digits, n, point);
+    int n = count_digits(d), point = n + k;
+    if (__builtin_expect(n > 8 || point > 0 || point < -2, 0))
+        return (size_t)(p - out) + any_form(p, d, n, point, v);
+    /* 0.12, 0.0012: most of what networks give; its digits stay in a register */
+    uint64_t digits = eight_digits(d);
+    int zeros = __builtin_clzll(digits) / 8; /* at the end */
+    digits = (digits | 0x3030303030303030u) >> 8 * (8 - n);
+    memcpy(p, "0.00", 4); /* as many zeros as there can be */
+    memcpy(p + 2 - point, &digits, sizeof digits);
+    return (size_t)(p - out) + (size_t)(2 - point + n - zeros);
 }
