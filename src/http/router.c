@@ -144,15 +144,17 @@ void rcd__router_free(struct rcd__router *r)
     rcd_free(r);
 }
 
+/* From the end: there the routes differ. */
 static bool fits(const struct compiled *c, const struct rcd__path *path)
 {
     if (c->path.n != path->n)
         return false;
-    for (unsigned i = 0; i < path->n; i++) {
+    for (unsigned i = path->n; i-- > 0;) {
+        const char *want = c->path.seg[i], *seg = path->seg[i];
         if ((c->params >> i & 1u) != 0) {
-            if (path->seg[i][0] == '\0')
+            if (seg[0] == '\0')
                 return false;
-        } else if (strcmp(c->path.seg[i], path->seg[i]) != 0) {
+        } else if (want[0] != seg[0] || strcmp(want, seg) != 0) {
             return false;
         }
     }
@@ -176,29 +178,40 @@ static void allow_add(char *allow, size_t cap, const char *method)
     snprintf(allow + len, cap - len, "%s%s", len > 0 ? ", " : "", method);
 }
 
+/* Why there is no route for the method. */
+static rcd_status no_route(const struct rcd__router *r, const struct rcd__path *path, char *allow,
+                           size_t allow_cap)
+{
+    rcd_status why = RCD_ENOTFOUND;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct compiled *c = &r->route[i];
+        if (!fits(c, path))
+            continue;
+        why = RCD_EMETHOD;
+        allow_add(allow, allow_cap, c->route->method);
+        if (strcmp(c->route->method, "GET") == 0)
+            allow_add(allow, allow_cap, "HEAD");
+    }
+    return why;
+}
+
 const struct rcd_route *rcd__router_find(const struct rcd__router *r, const char *method,
                                          const struct rcd__path *path, rcd_status *ret_why,
                                          char *allow, size_t allow_cap)
 {
     const struct compiled *best = NULL;
-    bool known = false;
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
     allow[0] = '\0';
     for (size_t i = 0; i < r->n; i++) {
         const struct compiled *c = &r->route[i];
-        if (!fits(c, path))
-            continue;
-        known = true;
-        allow_add(allow, allow_cap, c->route->method);
-        if (strcmp(c->route->method, "GET") == 0)
-            allow_add(allow, allow_cap, "HEAD");
-        if (strcmp(c->route->method, method) == 0 && (best == NULL || c->literals > best->literals))
+        if ((best == NULL || c->literals > best->literals) && fits(c, path) &&
+            strcmp(c->route->method, method) == 0)
             best = c;
     }
     if (best != NULL)
         return best->route;
-    *ret_why = known ? RCD_EMETHOD : RCD_ENOTFOUND;
+    *ret_why = no_route(r, path, allow, allow_cap);
     return NULL;
 }
 
@@ -206,16 +219,13 @@ const char *rcd__router_segment(const struct rcd__router *r, const struct rcd_ro
                                 const struct rcd__path *path, const char *name)
 {
     size_t len = strlen(name);
-    for (size_t k = 0; k < r->n; k++) {
-        const struct compiled *c = &r->route[k];
-        if (c->route != route)
-            continue;
-        for (unsigned i = 0; i < c->path.n && i < path->n; i++) {
-            const char *seg = c->path.seg[i];
-            if ((c->params >> i & 1u) != 0 && strncmp(seg + 1, name, len) == 0 &&
-                seg[len + 1] == '}' && seg[len + 2] == '\0')
-                return path->seg[i];
-        }
+    const struct compiled *c =
+        &r->route[route - r->route[0].route]; /* one for each, in their order */
+    for (unsigned i = 0; i < c->path.n && i < path->n; i++) {
+        const char *seg = c->path.seg[i];
+        if ((c->params >> i & 1u) != 0 && strncmp(seg + 1, name, len) == 0 && seg[len + 1] == '}' &&
+            seg[len + 2] == '\0')
+            return path->seg[i];
     }
     return NULL;
 }
