@@ -100,6 +100,8 @@ struct rcd_arena {
 void rcd_arena_init(struct rcd_arena *a, size_t max_bytes);
 /** Release everything; the arena may be used again. */
 void rcd_arena_done(struct rcd_arena *a);
+/** As rcd_arena_done, but for the first 4 KiB, which stay for the next use. */
+void rcd_arena_clear(struct rcd_arena *a);
 /** 16-byte aligned (RCD_ALIGN for the _aligned form), undefined contents; NULL when memory or the
  * limit is exhausted. Lives until rcd_arena_done. */
 RCD_MUST_CHECK void *rcd_arena_alloc(struct rcd_arena *a, size_t bytes);
@@ -124,8 +126,21 @@ struct rcd_buf {
 /** Threading: owner only (all calls). */
 void rcd_buf_init(struct rcd_buf *b, size_t max_bytes);
 void rcd_buf_done(struct rcd_buf *b);
+/** Bytes that can be appended without asking for memory. */
+static inline size_t rcd_buf_room(const struct rcd_buf *b)
+{
+    return (b->cap < b->max ? b->cap : b->max) - b->len;
+}
 /** RCD_ETOOBIG over the maximum, RCD_ENOMEM without memory. */
-rcd_status rcd_buf_append(struct rcd_buf *b, const void *bytes, size_t len);
+rcd_status rcd_buf_append_slow(struct rcd_buf *b, const void *bytes, size_t len);
+static inline rcd_status rcd_buf_append(struct rcd_buf *b, const void *bytes, size_t len)
+{
+    if (len > rcd_buf_room(b) || len == 0)
+        return rcd_buf_append_slow(b, bytes, len);
+    __builtin_memcpy(b->data + b->len, bytes, len);
+    b->len += len;
+    return RCD_OK;
+}
 rcd_status rcd_buf_puts(struct rcd_buf *b, const char *text);
 rcd_status rcd_buf_printf(struct rcd_buf *b, const char *fmt, ...) RCD_PRINTF(2, 3);
 /** Room for `len` more bytes; returns where to write them (call rcd_buf_commit after), or NULL. */

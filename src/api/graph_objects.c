@@ -204,11 +204,25 @@ static rcd_status convert(struct rcd__objects_reader *r, json_t *root)
     return st;
 }
 
+/* Looks for the letter first: in what most requests hold, numbers, it stands nowhere. */
+static bool has_graph(const char *body, size_t len)
+{
+    static const char word[] = "\"graph\"";
+    const char *p = body, *end = body + len;
+    while ((p = memchr(p, 'g', (size_t)(end - p))) != NULL) {
+        if (p > body && (size_t)(end - p) >= sizeof word - 2 &&
+            memcmp(p - 1, word, sizeof word - 1) == 0)
+            return true;
+        p++;
+    }
+    return false;
+}
+
 rcd_status rcd__objects_decode(struct rcd__infer *x, const char *body, size_t len, bool *ret_taken,
                                struct rcd_error *err)
 {
     *ret_taken = false;
-    if (x->json_len != RCD_NO_JSON_LEN || memmem(body, len, "\"graph\"", 7) == NULL ||
+    if (x->json_len != RCD_NO_JSON_LEN || !has_graph(body, len) ||
         memmem(body, len, "\"nodes\"", 7) == NULL || memmem(body, len, "\"edges\"", 7) == NULL)
         return RCD_OK;
     json_t *root = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);

@@ -48,6 +48,24 @@ void rcd_arena_done(struct rcd_arena *a)
     a->used = 0;
 }
 
+void rcd_arena_clear(struct rcd_arena *a)
+{
+    struct rcd_arena rest = {.head = a->head};
+    struct rcd_arena_chunk **at = &rest.head;
+    while (*at != NULL && (*at)->cap != CHUNK_MIN)
+        at = &(*at)->next;
+    struct rcd_arena_chunk *kept = *at;
+    if (kept != NULL) {
+        *at = kept->next;
+        kept->next = NULL;
+        kept->used = 0;
+        POISON(chunk_data(kept), kept->cap);
+    }
+    rcd_arena_done(&rest);
+    a->head = kept;
+    a->used = 0;
+}
+
 /* What has room for `need` bytes. A big piece stands behind the chunk that is being filled, so that its
  * size does not become the measure of the next one. */
 static struct rcd_arena_chunk *chunk_new(struct rcd_arena *a, size_t need)

@@ -38,7 +38,7 @@ static rcd_status grow(struct rcd_buf *b, size_t len)
     return RCD_OK;
 }
 
-rcd_status rcd_buf_append(struct rcd_buf *b, const void *bytes, size_t len)
+rcd_status rcd_buf_append_slow(struct rcd_buf *b, const void *bytes, size_t len)
 {
     rcd_status st = grow(b, len);
     if (st != RCD_OK || len == 0)

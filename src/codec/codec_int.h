@@ -22,11 +22,15 @@ struct rcd__text {
     size_t raw, len;
 };
 
-/** Names seen so far in one list. Hashes first, so that long names that differ late cost nothing. */
+/** Names seen so far in one list; all zero: none. Hashes first, so that long names that differ late cost
+ * nothing. Short lists lie in the struct, which must not be moved then. */
+enum { RCD__FEW_NAMES = 8 };
 struct rcd__names {
     uint64_t *hashes;
     const char **names;
     size_t n, cap;
+    uint64_t few_hashes[RCD__FEW_NAMES];
+    const char *few_names[RCD__FEW_NAMES];
 };
 
 enum { RCD__SNIPPET = 40 };      /* of the client's text in messages */
@@ -45,9 +49,20 @@ rcd_status rcd__scan_no_memory(struct rcd__scan *s, const char *what, size_t byt
 /** What stands at `at`, for a message; returns out (RCD__SNIPPET bytes). */
 char *rcd__scan_snippet(const struct rcd__scan *s, const char *at, char *out);
 
-void rcd__scan_blanks(struct rcd__scan *s);
+static inline void rcd__scan_blanks(struct rcd__scan *s)
+{
+    while (s->p < s->end && (unsigned char)*s->p <= ' ' &&
+           (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t'))
+        s->p++;
+}
+
 /** First byte of the next token, or NUL at the end. */
-char rcd__scan_peek(struct rcd__scan *s);
+static inline char rcd__scan_peek(struct rcd__scan *s)
+{
+    rcd__scan_blanks(s);
+    return s->p < s->end ? *s->p : '\0';
+}
+
 /** '{' or '[' or an error that names `what`. */
 RCD_MUST_CHECK rcd_status rcd__scan_open(struct rcd__scan *s, char bracket, const char *what);
 /** In an object: true with the next key, s->p behind its colon; false at the end, or on an error

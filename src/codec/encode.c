@@ -103,8 +103,12 @@ static rcd_status put_result(struct rcd_buf *out, const struct rcd_wire_result *
     if (st == RCD_OK)
         st = put_shape(out, r->tensor);
     if (st == RCD_OK && r->binary) {
-        st = rcd_buf_printf(out, ",\"parameters\":{\"binary_data_size\":%zu}",
-                            blob_bytes(r->tensor));
+        char size[20];
+        st = rcd_buf_puts(out, ",\"parameters\":{\"binary_data_size\":");
+        if (st == RCD_OK)
+            st = rcd_buf_append(out, size, rcd__u64_print(size, blob_bytes(r->tensor)));
+        if (st == RCD_OK)
+            st = rcd_buf_append(out, "}", 1);
     } else if (st == RCD_OK) {
         st = put_key(out, &first, "data");
         if (st == RCD_OK)
@@ -162,12 +166,28 @@ static rcd_status put_blob(struct rcd_buf *out, const struct rcd_wire_result *r,
     return st;
 }
 
+/* Room for an answer of usual size at once; a large one grows on its way. */
+static rcd_status make_room(struct rcd_buf *out, const struct rcd_wire_answer *answer)
+{
+    enum { HEAD = 256, RESULT = 128, NUMBER = 32, NUMBERS = 512 };
+    size_t bytes = HEAD;
+    for (size_t i = 0; i < answer->n_results; i++) {
+        size_t n = answer->results[i].tensor->n;
+        bytes += RESULT + (n < NUMBERS ? n : NUMBERS) * NUMBER;
+    }
+    if (bytes > out->max - out->len)
+        return RCD_OK;
+    return rcd_buf_reserve(out, bytes) != NULL ? RCD_OK : RCD_ENOMEM;
+}
+
 rcd_status rcd_wire_encode(const struct rcd_wire_answer *answer, struct rcd_buf *out,
                            size_t *ret_json_len, struct rcd_error *err)
 {
     const size_t start = out->len;
     struct rcd_error why = {.code = RCD_OK};
-    rcd_status st = put_json(out, answer, &why);
+    rcd_status st = make_room(out, answer);
+    if (st == RCD_OK)
+        st = put_json(out, answer, &why);
     size_t json_len = out->len - start;
     for (size_t i = 0; i < answer->n_results && st == RCD_OK; i++)
         if (answer->results[i].binary)

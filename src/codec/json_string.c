@@ -26,8 +26,26 @@ static char way_of(unsigned char c)
     }
 }
 
+/* How many bytes at the beginning are written as they are and are no longer characters, either. */
+static size_t plain_length(const char *text, size_t len)
+{
+    size_t n = 0;
+    while (n < len && (unsigned char)text[n] >= 0x20 && (unsigned char)text[n] < 0x80 &&
+           text[n] != '"' && text[n] != '\\')
+        n++;
+    return n;
+}
+
 rcd_status rcd_json_string(struct rcd_buf *out, const char *text, size_t len)
 {
+    if (len + 2 <= rcd_buf_room(out) && plain_length(text, len) == len) { /* names, mostly */
+        char *to = out->data + out->len;
+        to[0] = '"';
+        memcpy(to + 1, text, len);
+        to[len + 1] = '"';
+        rcd_buf_commit(out, len + 2);
+        return RCD_OK;
+    }
     const char *p = text, *end = text + len;
     rcd_status st = rcd_buf_append(out, "\"", 1);
     while (st == RCD_OK && p < end) {

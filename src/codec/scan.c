@@ -49,18 +49,6 @@ rcd_status rcd__scan_no_memory(struct rcd__scan *s, const char *what, size_t byt
 
 /* ---- structure ---- */
 
-void rcd__scan_blanks(struct rcd__scan *s)
-{
-    while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t'))
-        s->p++;
-}
-
-char rcd__scan_peek(struct rcd__scan *s)
-{
-    rcd__scan_blanks(s);
-    return s->p < s->end ? *s->p : '\0';
-}
-
 rcd_status rcd__scan_open(struct rcd__scan *s, char bracket, const char *what)
 {
     if (rcd__scan_peek(s) != bracket) {

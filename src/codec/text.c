@@ -121,6 +121,9 @@ void rcd__text_decode(const struct rcd__text *t, char *out)
 bool rcd__text_is(const struct rcd__text *t, const char *word)
 {
     char decoded[64];
+    if (t->raw == t->len &&
+        t->at[0] != word[0]) /* at[0] is a quote if there is nothing before it */
+        return false;
     if (t->len != strlen(word) || t->len > sizeof decoded)
         return false;
     if (t->raw == t->len)
@@ -211,6 +214,11 @@ rcd_status rcd__wire_names_add(struct rcd__scan *s, struct rcd__names *names, co
                                const char *what)
 {
     uint64_t h = hash(name);
+    if (names->cap == 0) {
+        names->hashes = names->few_hashes;
+        names->names = names->few_names;
+        names->cap = RCD__FEW_NAMES;
+    }
     for (size_t i = 0; i < names->n; i++) {
         if (names->hashes[i] != h || strcmp(names->names[i], name) != 0)
             continue;

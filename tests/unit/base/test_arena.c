@@ -46,6 +46,30 @@ Test(arena, limit)
     rcd_arena_done(&a);
 }
 
+Test(arena, cleared_for_the_next_use)
+{
+    struct rcd_arena a;
+    rcd_arena_init(&a, 1 << 20);
+    rcd_arena_clear(&a);
+    cr_assert_null(a.head);
+    const void *first = rcd_arena_alloc(&a, 100);
+    cr_assert_not_null(rcd_arena_alloc(&a, 100000), "a piece of its own");
+    for (int i = 0; i < 1000; i++)
+        cr_assert_not_null(rcd_arena_alloc(&a, 64));
+    rcd_arena_clear(&a);
+    cr_assert_eq(a.used, 0);
+    rcd_fault_after(0); /* what was kept is there without asking */
+    cr_assert_eq(rcd_arena_alloc(&a, 100), first);
+    cr_assert_not(rcd_fault_hit());
+    cr_assert_null(rcd_arena_alloc(&a, 8000));
+    cr_assert(rcd_fault_hit(), "the rest went back");
+    rcd_arena_done(&a);
+    rcd_arena_init(&a, 1 << 20);
+    cr_assert_not_null(rcd_arena_alloc(&a, 5000));
+    rcd_arena_clear(&a);
+    cr_assert_null(a.head, "a large first piece is not kept");
+}
+
 Test(arena, calloc_and_strndup)
 {
     struct rcd_arena a;

@@ -243,8 +243,8 @@ Test(encode, the_limit_is_exact)
 
 Test(encode, memory_fails_at_every_allocation)
 {
-    static float values[3000];
-    struct rcd_tensor t = vec(RCD_F32, values, 3000);
+    static float values[20000];
+    struct rcd_tensor t = vec(RCD_F32, values, 20000);
     struct rcd_buf out;
     struct rcd_error err;
     for (size_t k = 0;; k++) {
