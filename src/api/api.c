@@ -111,6 +111,7 @@ rcd_api *rcd_api_free(rcd_api *api)
         return NULL;
     RCD_ASSERT(api->pending == 0);
     rcd__bindings_free(api);
+    rcd__infer_spare_free(api);
     if (api->opts.stores != NULL)
         rcd__stores_unpin(api->opts.stores);
     free_text(api->opts.version);

@@ -28,6 +28,8 @@ struct rcd_api {
     uint64_t lag_counts[RCD_TIME_BUCKETS];
     double lag_sum;
     uint64_t dropped_series;
+    struct rcd__infer *spare; /* infer.c: for the next requests */
+    size_t n_spare;
     struct rcd__reading *readings;           /* infer_read.c: in order of arrival */
     struct rcd__graph_change *graph_changes; /* graphs.c: that run or wait for their turn */
     uint64_t graph_changes_done;
@@ -60,6 +62,7 @@ RCD_MUST_CHECK rcd_status rcd__versions_ready(rcd_api *api, const char *model,
 void rcd__versions_unref(rcd_version **list, size_t n);
 
 /* ---- infer.c ---- */
+void rcd__infer_spare_free(rcd_api *api);
 /* Strict decimal of an Inference-Header-Content-Length. */
 bool rcd__parse_length(const char *text, size_t *ret);
 

@@ -9,22 +9,42 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SMALL_BODY = 16 << 10 };
+enum { SMALL_BODY = 16 << 10, SPARE_MAX = 128 };
 
 static struct rcd__infer *of_job(struct rcd_job *job)
 {
     return (struct rcd__infer *)(void *)job;
 }
 
+/* Some are kept with the beginning of their memory: most requests then need no more. */
 static void job_free(struct rcd__infer *x)
 {
+    rcd_api *api = x->api;
     rcd__sequence_leave(x);
     rcd__graph_release(x);
     rcd_buf_done(&x->inflated);
     rcd_buf_done(&x->out);
-    rcd_arena_done(&x->arena);
     rcd_version_unref(x->version);
-    rcd_free(x);
+    if (api->n_spare == SPARE_MAX) {
+        rcd_arena_done(&x->arena);
+        rcd_free(x);
+        return;
+    }
+    rcd_arena_clear(&x->arena);
+    x->next_spare = api->spare;
+    api->spare = x;
+    api->n_spare++;
+}
+
+void rcd__infer_spare_free(rcd_api *api)
+{
+    while (api->spare != NULL) {
+        struct rcd__infer *x = api->spare;
+        api->spare = x->next_spare;
+        rcd_arena_done(&x->arena);
+        rcd_free(x);
+    }
+    api->n_spare = 0;
 }
 
 /* A step that is not the next one: the body says which is. */
@@ -169,11 +189,25 @@ static rcd_status read_headers(struct rcd__infer *x, struct rcd_error *err)
     return RCD_OK;
 }
 
+/* All zero but for what its arena has kept. */
+static struct rcd__infer *spare_or_new(rcd_api *api)
+{
+    struct rcd__infer *x = api->spare;
+    if (x == NULL)
+        return rcd_calloc(1, sizeof *x);
+    const struct rcd_arena arena = x->arena;
+    api->spare = x->next_spare;
+    api->n_spare--;
+    memset(x, 0, sizeof *x);
+    x->arena = arena;
+    return x;
+}
+
 /* Takes the reference `v`, also when it fails. */
 static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *v)
 {
     size_t max = api->opts.max_body_bytes;
-    struct rcd__infer *x = rcd_calloc(1, sizeof(*x));
+    struct rcd__infer *x = spare_or_new(api);
     if (x == NULL) {
         rcd_version_unref(v);
         return NULL;
@@ -182,7 +216,7 @@ static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *
     x->req = req;
     x->version = v;
     /* A number takes at least two bytes of JSON and at most eight as a tensor. */
-    rcd_arena_init(&x->arena, 4 * max + (1u << 20));
+    x->arena.max = 4 * max + (1u << 20);
     rcd_buf_init(&x->inflated, max);
     rcd_buf_init(&x->out, 16 * max + ((size_t)RCD__ANSWER_MAX));
     return x;

@@ -38,6 +38,7 @@ struct rcd__on_graph {
 struct rcd__infer {
     struct rcd_job job; /* first: the scheduler's callbacks get its address */
     rcd_api *api;
+    struct rcd__infer *next_spare;
     rcd_http_req *req;
     rcd_version *version;   /* a reference */
     struct rcd_arena arena; /* decoded request, classification; one thread at a time */

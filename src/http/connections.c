@@ -99,7 +99,7 @@ void *rcd__conn_request_line(void *cls, const char *target, struct MHD_Connectio
 void rcd__conn_phase(struct rcd__conn *c, rcd__phase phase)
 {
     c->phase = phase;
-    c->since_ns = rcd_now_ns();
+    c->since_ns = c->http->turn_ns;
     c->rx_mark = 0;
 }
 

@@ -117,6 +117,9 @@ struct rcd_http {
     struct rcd__listener *listeners; /* in order of rcd_http_listen */
     struct rcd__conn *conns;
     size_t n_conns, n_active, n_pending, n_held;
+    rcd_http_req *spare; /* for the next requests */
+    size_t n_spare;
+    uint64_t turn_ns;    /* when this turn began: time enough for deadlines */
     rcd_http_req *done;  /* answered while suspended, to be resumed by the next turn */
     rcd_http_req *fresh; /* head seen during this MHD_run */
     rcd_http_stream *streams, *streams_stirred, *streams_over; /* open; to be resumed; ended */
@@ -146,6 +149,7 @@ struct rcd_http_req {
     bool answered, hold, held, suspended, complete, refused, client_gone;
     char id[RCD__ID_CAP];
     char method[RCD__METHOD_CAP];
+    size_t text_cap;
     char text[]; /* the path as sent, then its decoded segments */
 };
 
@@ -189,6 +193,7 @@ void rcd__linger_tick(struct rcd_http *h, uint64_t now);
 void rcd__linger_close(struct rcd_http *h);
 
 /* request.c */
+void rcd__request_spare_free(struct rcd_http *h);
 enum MHD_Result rcd__request_call(void *cls, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *data_len, void **con_cls);

@@ -42,23 +42,74 @@ static const char *origin_form(const char *url)
     return slash != NULL ? slash : "/";
 }
 
+enum { SPARE_MAX = 128, SPARE_BODY = 16384, TEXT_MIN = 192 };
+
+static void request_destroy(rcd_http_req *req)
+{
+    rcd_buf_done(&req->body);
+    rcd_arena_done(&req->arena);
+    rcd_free(req);
+}
+
+/* Some requests are kept, with the memory of small bodies. */
+static void request_free(struct rcd_http *h, rcd_http_req *req)
+{
+    if (h->n_spare == SPARE_MAX || req->body.cap > SPARE_BODY) {
+        request_destroy(req);
+        return;
+    }
+    rcd_arena_clear(&req->arena);
+    req->next_done = h->spare;
+    h->spare = req;
+    h->n_spare++;
+}
+
+void rcd__request_spare_free(struct rcd_http *h)
+{
+    while (h->spare != NULL) {
+        rcd_http_req *req = h->spare;
+        h->spare = req->next_done;
+        request_destroy(req);
+    }
+    h->n_spare = 0;
+}
+
+/* All zero but for what its body and arena have kept, with room for a text. */
+static rcd_http_req *spare_or_new(struct rcd_http *h, size_t text)
+{
+    rcd_http_req *req = h->spare;
+    if (req == NULL || req->text_cap < text) {
+        size_t cap = text > TEXT_MIN ? text : TEXT_MIN;
+        req = rcd_alloc(sizeof *req + cap);
+        if (req != NULL)
+            *req = (struct rcd_http_req){.text_cap = cap};
+        return req;
+    }
+    const struct rcd_buf body = {.data = req->body.data, .cap = req->body.cap};
+    const struct rcd_arena arena = req->arena;
+    h->spare = req->next_done;
+    h->n_spare--;
+    *req = (struct rcd_http_req){.body = body, .arena = arena, .text_cap = req->text_cap};
+    return req;
+}
+
 static rcd_http_req *request_new(struct rcd_http *h, struct rcd__conn *c,
                                  struct MHD_Connection *mhd, const char *path, const char *method)
 {
     size_t len = strlen(path);
-    rcd_http_req *req = rcd_alloc(sizeof *req + 2 * (len + 1));
+    rcd_http_req *req = spare_or_new(h, 2 * (len + 1));
     if (req == NULL)
         return NULL;
-    memset(req, 0, sizeof *req);
     req->http = h;
     req->conn = c;
     req->mhd = mhd;
     req->started_ns = rcd_now_ns();
     memcpy(req->text, path, len + 1);
-    snprintf(req->method, sizeof req->method, "%.*s", RCD__METHOD_CAP - 1, method);
-    if (strlen(method) >= RCD__METHOD_CAP)
+    size_t method_len = strnlen(method, RCD__METHOD_CAP);
+    memcpy(req->method, method, method_len < RCD__METHOD_CAP ? method_len : RCD__METHOD_CAP - 1);
+    if (method_len == RCD__METHOD_CAP)
         req->method[0] = '?'; /* cut: must not look like a known method */
-    rcd_arena_init(&req->arena, h->opts.limits.max_body_bytes + (1u << 20));
+    req->arena.max = h->opts.limits.max_body_bytes + (1u << 20);
     const char *id = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "X-Request-Id");
     if (id != NULL && rcd__id_sane(id))
         memcpy(req->id, id, strlen(id) + 1);
@@ -137,7 +188,7 @@ static enum MHD_Result begin(struct rcd_http *h, struct MHD_Connection *mhd, con
         return rcd__respond_queue(req);
     }
     /* Content-Length is only a bound here: the buffer grows with what really arrives. */
-    rcd_buf_init(&req->body, g.chunked ? h->opts.limits.max_body_bytes : (size_t)g.length);
+    req->body.max = g.chunked ? h->opts.limits.max_body_bytes : (size_t)g.length;
     if (expects_body) {
         req->next_fresh = h->fresh;
         h->fresh = req;
@@ -249,7 +300,5 @@ void rcd__request_over(void *cls, struct MHD_Connection *mhd, void **con_cls,
                          gone || req->client_gone);
     if (req->response != NULL && req->response != h->oom)
         MHD_destroy_response(req->response);
-    rcd_buf_done(&req->body);
-    rcd_arena_done(&req->arena);
-    rcd_free(req);
+    request_free(h, req);
 }

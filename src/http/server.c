@@ -27,6 +27,7 @@ static void release(struct rcd_http *h)
     if (h->oom != NULL)
         MHD_destroy_response(h->oom);
     rcd__router_free(h->router);
+    rcd__request_spare_free(h);
     while (h->listeners != NULL) {
         struct rcd__listener *l = h->listeners;
         h->listeners = l->next;

@@ -67,6 +67,7 @@ static void settle_held(struct rcd_http *h)
         return;
     h->opts.settle(h->opts.ctx);
     RCD_ASSERT(h->n_held == 0);
+    h->turn_ns = rcd_now_ns();
     h->settling = true;
     MHD_run(h->mhd);
     h->settling = false;
@@ -76,6 +77,7 @@ void rcd__turn_run(struct rcd_http *h)
 {
     MHD_UNSIGNED_LONG_LONG ms = 1;
     h->want_run = false;
+    h->turn_ns = rcd_now_ns();
     settle_held(h);
     rcd__streams_resume(h);
     resume_answered(h);
