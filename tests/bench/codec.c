@@ -184,12 +184,17 @@ static void measure(const struct body *b)
            (double)bytes[0] / (4.0 * (double)b->n), asked[2]);
 }
 
-int main(void)
+/* codec [NUMBERS]: bodies of one size only */
+int main(int argc, char **argv)
 {
-    static const size_t sizes[] = {64, 1024, 16384, 2000000};
+    size_t sizes[] = {64, 1024, 16384, 2000000}, n_sizes = RCD_COUNT(sizes);
+    if (argc > 1) {
+        sizes[0] = strtoul(argv[1], NULL, 10);
+        n_sizes = 1;
+    }
     printf("%8s %-9s %9s %7s %8s %9s %7s %8s %8s %8s\n", "numbers", "text", "in: jans.", "ns",
            "MB/s", "out:jans.", "ns", "mallocs", "bytes/4n", "mallocs");
-    for (size_t i = 0; i < RCD_COUNT(sizes); i++) {
+    for (size_t i = 0; i < n_sizes; i++) {
         for (int kind = FLOAT_SHORTEST; kind <= DOUBLE_17; kind++) {
             struct body b;
             body_make(&b, sizes[i], kind);

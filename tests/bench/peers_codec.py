@@ -1,10 +1,11 @@
 """peers_codec.py - 2 million float32 numbers as JSON. First the round trip over HTTP through a model that negates them, recurd
-and FastAPI with ONNX Runtime in turns; then parsing and printing alone in Python's libraries (parsing to a list and to an
-array; printing from an array). `./dev bench codec` has recurd's codec beside jansson. Medians. Writes
-build/bench/peers-codec.json."""
+and FastAPI with ONNX Runtime in turns; then parsing and printing alone: recurd's codec and jansson (the program of
+`./dev bench codec`, whole infer bodies), Python's libraries (to a list and to an array; from both). Medians. Writes
+build/bench/peers-codec.json and .png."""
 
 import json
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -71,6 +72,14 @@ def timed(f):
     return (time.perf_counter() - start) * 1e9 / COUNT
 
 
+def in_c():
+    """ns a number of recurd's codec and of jansson: (in, out) of each"""
+    done = subprocess.run([programs.BUILD / "tests" / "bench" / "codec", str(COUNT)], capture_output=True, text=True, check=True)
+    row = next(line.split() for line in done.stdout.splitlines() if "shortest" in line)
+    into, out = float(row[4]), float(row[8])  # numbers, text, ratio, x, ns, MB/s, ratio, x, ns
+    return (into, out), (float(row[2]) * into, float(row[6]) * out)
+
+
 def libraries(x, text, rounds):
     import orjson
     import rapidjson
@@ -87,7 +96,28 @@ def libraries(x, text, rounds):
     for _ in range(rounds):
         for key, call in calls.items():
             seen[key].append(timed(call))
-    return {key: programs.median(values) for key, values in seen.items()}
+    ours, jansson = in_c()
+    return {("parse to a float32 array", "recurd"): ours[0], ("print a float32 array", "recurd"): ours[1],
+            ("parse to a tree", "jansson"): jansson[0], ("print a tree", "jansson"): jansson[1],
+            **{key: programs.median(values) for key, values in seen.items()}}
+
+
+def draw(trips, alone, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4), layout="constrained")
+    left.barh(list(trips), list(trips.values()))
+    left.set_xlabel(f"ms for {COUNT} numbers there and back")
+    right.barh([f"{what}, {name}" for what, name in alone], list(alone.values()))
+    right.set_xlabel("ns a number")
+    for panel in (left, right):
+        panel.set_xscale("log")
+        panel.grid(axis="x", alpha=0.3)
+        panel.invert_yaxis()
+    figure.savefig(path, dpi=90)
 
 
 def main():
@@ -99,9 +129,11 @@ def main():
     for name, ms in trips.items():
         print(f"{ms / trips['recurd']:7.1f} {ms:8.0f}  {name}")
     alone = libraries(x, text, rounds)
-    print(f"\n{'ns a number':>12}")
+    print(f"\n{'ratio':>7} {'ns a number':>12}")
     for (what, name), ns in alone.items():
-        print(f"{ns:12.1f}  {what}, {name}")
+        ours = next(v for (w, n), v in alone.items() if n == "recurd" and w[:5] == what[:5])
+        print(f"{ns / ours:7.1f} {ns:12.1f}  {what}, {name}")
+    draw(trips, alone, programs.OUT / "peers-codec.png")
     (programs.OUT / "peers-codec.json").write_text(json.dumps(
         {"round_trip_ms": trips, "ns_a_number": {f"{what}, {name}": ns for (what, name), ns in alone.items()}}, indent=2) + "\n")
 

@@ -85,12 +85,14 @@ def main():
     table = {name: {rate: {key: programs.median([r[key] for r in results]) for key in results[0]}
                     for rate, results in cells.items()} for name, cells in seen.items()}
     print(f"sequences of 1 to {LONGEST} steps, 1 x 256 LSTM, open loop, medians of {rounds}")
-    print(f"{'rate/s':>7} {'goodput/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
+    print("ratio: recurd's answers in time over theirs")
+    print(f"{'ratio':>7} {'rate/s':>7} {'goodput/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
     for rate in rates:
         for name, cells in table.items():
             if rate in cells:
                 r = cells[rate]
-                print(f"{rate:7} {r['goodput_per_s']:10.0f} {r['p50_ms']:8.1f} {r['p99_ms']:8.1f}  {name}")
+                ratio = table["recurd"][rate]["goodput_per_s"] / max(r["goodput_per_s"], 1) if rate in table["recurd"] else 0
+                print(f"{ratio:7.2f} {rate:7} {r['goodput_per_s']:10.0f} {r['p50_ms']:8.1f} {r['p99_ms']:8.1f}  {name}")
     best = {name: max(r["goodput_per_s"] for r in cells.values()) for name, cells in table.items()}
     print("most answers in time, ratio of recurd to theirs: "
           + ", ".join(f"{best['recurd'] / v:.1f} {name}" for name, v in best.items() if name != "recurd"))
