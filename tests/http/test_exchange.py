@@ -110,6 +110,20 @@ def test_body_limit():
             assert c.closed()
 
 
+def test_memory_of_earlier_requests_shows_in_nothing():
+    with raw.Server("body=700") as server:
+        with server.client() as c:
+            for size in (700, 0, 5, 699, 0, 1):
+                body = bytes([97 + size % 26]) * size
+                assert c.post("/echo", body).body == body
+                assert c.get("/" + "n" * (1 + 3 * size)).status == 404
+        for _ in range(3):  # the kept buffer has room for 1024 bytes: the limit is the limit
+            with server.client() as c:
+                assert c.post("/echo", b"x" * 700).status == 200
+                c.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2bd\r\n" + "x" * 701 + "\r\n")
+                assert c.recv_answer().status == 413
+
+
 def test_refusal_reaches_a_client_that_is_still_sending():
     with raw.Server("body=100000") as server:
         for _ in range(5):
