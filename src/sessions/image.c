@@ -57,6 +57,28 @@ static void put(const rcd_sessions *s, uint32_t row, uint8_t type, const struct 
         rcd_buf_append(out, answer->data, answer->len);
 }
 
+/* With a state that is not published yet, what is now behind it: the ring as it will be. */
+static void put_extras(const rcd_sessions *s, const struct rcd__record *r, uint32_t row,
+                       uint32_t *n, struct rcd_buf *out)
+{
+    const struct rcd__use *u = r->busy ? &s->uses[r->prev] : NULL;
+    bool ahead = u != NULL && u->pending != RCD__NONE && u->pending == row;
+    unsigned ring = 0, most = !ahead ? UINT32_MAX : u->starts ? 0 : s->opts.ring;
+    if (ahead && most > 0) {
+        put(s, r->row, RCD__EXTRA_RING, NULL, out);
+        ring++;
+        ++*n;
+    }
+    for (uint32_t i = r->extras; i != RCD__NONE;) {
+        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
+        i = x->next;
+        if (x->type == RCD__EXTRA_RING && ring++ >= most)
+            continue;
+        put(s, x->row, x->type, x, out);
+        ++*n;
+    }
+}
+
 rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r, uint32_t row,
                           struct rcd_buf *out, struct rcd_error *err)
 {
@@ -65,11 +87,7 @@ rcd_status rcd__image_put(const rcd_sessions *s, const struct rcd__record *r, ui
     rcd_buf_append(out, &h, sizeof h);
     put(s, row, 0, NULL, out);
     h.n_states = 1;
-    for (uint32_t i = r->extras; i != RCD__NONE; h.n_states++) {
-        const struct rcd__extra *x = rcd__slab_at(&s->extras, i);
-        put(s, x->row, x->type, x, out);
-        i = x->next;
-    }
+    put_extras(s, r, row, &h.n_states, out);
     if (out->failed)
         return rcd_fail(err, RCD_ENOMEM, "no memory to write a session");
     memcpy(out->data + from, &h, sizeof h);

@@ -136,6 +136,7 @@ static void images(rcd_sessions *s, struct rcd_session_wait *list, struct rcd_bu
         }
         if (p->turn == NULL) {
             r->dirty = 0; /* what changes from here on is not in the image */
+            r->writing = 1;
             p->err.code = rcd__image_put(s, r, rcd__latest_row(s, r), out, &p->err);
         } else if (!p->turn->end) {
             p->err.code = rcd__image_put(s, r, p->row, out, &p->err);
@@ -183,10 +184,13 @@ static rcd_status write_list(rcd_sessions *s, struct rcd_session_wait *list, str
     for (struct rcd_session_wait *p = list; p != NULL; p = p->next) {
         if (p->err.code == RCD_OK && st != RCD_OK)
             p->err = *err;
-        if (p->err.code == RCD_OK || p->turn != NULL || p->ref.at == RCD__NONE)
+        if (p->turn != NULL || p->ref.at == RCD__NONE)
             continue;
         struct rcd__record *r = rcd__record_at(s, p->ref.at);
-        if (r->generation == p->ref.generation)
+        if (r->generation != p->ref.generation)
+            continue;
+        r->writing = 0;
+        if (p->err.code != RCD_OK)
             r->dirty = 1;
     }
     return st;

@@ -118,6 +118,10 @@ rcd_status rcd__make_room(rcd_sessions *s, size_t bytes, unsigned *retry_after_s
         rcd_status st = rcd__spill(s, &why);
         if (st == RCD_EUNAVAILABLE)
             break;
+        if (st == RCD_EBUSY) {
+            rcd__charge_anyway(s, bytes);
+            return RCD_OK;
+        }
         if (st != RCD_OK)
             return rcd_fail(err, st, "%s", why.text);
         fits = rcd__charge(s, bytes);
@@ -194,6 +198,7 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
     r->generation++;
     r->busy = 0;
     r->dirty = 1;
+    r->writing = 0;
     r->sum = rcd__record_sum(r);
     rcd__record_point(r, RCD__NONE, state);
     rcd__table_put(s, rcd__id_hash(id), at);

@@ -205,6 +205,7 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
     }
     r->state = RCD__LIVE;
     r->dirty = 1;
+    r->writing = 0;
     memcpy(&blob, r->id, sizeof blob);
     if (r->id_kind == RCD__ID_LONG)
         blob_use(s, c, blob);

@@ -81,7 +81,8 @@ struct rcd__record {
     uint32_t prev, next; /* idle: neighbours by last use. busy: prev is its place in uses */
     uint32_t created_s, generation;
     uint8_t state, id_kind, id_len; /* state: a copy of what the word says */
-    uint8_t busy : 1, dirty : 1;    /* dirty: the disk does not know its last change */
+    uint8_t busy : 1, dirty : 1;    /* dirty: the disk does not know its last change... */
+    uint8_t writing : 1;            /* ...or is about to know it */
 
     char id[RCD__ID_INLINE]; /* the number, the text, or the blob that holds it */
 };
@@ -112,6 +113,7 @@ struct rcd__blob {
 struct rcd__use { /* a busy session */
     uint32_t at, jobs;
     uint32_t pending; /* row that is on its way to the disk */
+    bool starts;      /* with it the sequence begins anew */
     void *user;
 };
 
@@ -313,7 +315,8 @@ bool rcd__is_removed(const rcd_sessions *s, const struct rcd_session_id *id);
 void rcd__keep_later(rcd_sessions *s, struct rcd_session_wait *w);
 
 /* ---- spill.c (under the lock) ---- */
-/** Some of the least recently used leave for the disk. RCD_EUNAVAILABLE: all are busy. */
+/** Some of the least recently used leave for the disk. RCD_EUNAVAILABLE: all are busy. RCD_EBUSY: they will
+ * soon; till then the budget may be exceeded by an eighth, or 64 sessions. */
 RCD_MUST_CHECK rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err);
 /** Back from the disk; RCD_OK and NONE when it is not there. */
 RCD_MUST_CHECK rcd_status rcd__restore(rcd_sessions *s, const struct rcd_session_id *id,

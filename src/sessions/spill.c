@@ -5,7 +5,7 @@
 #include <string.h>
 #include <syslog.h>
 
-enum { SPILL_AT_ONCE = 64, SEEN_AT_ONCE = 512 };
+enum { SPILL_AT_ONCE = 64, SEEN_AT_ONCE = 512, MORE_PART = 8 };
 
 static rcd_status put_record(rcd_sessions *s, uint32_t at, struct rcd_error *err)
 {
@@ -46,8 +46,10 @@ static rcd_status write_records(rcd_sessions *s, const uint32_t *list, size_t n,
     return st;
 }
 
-/* The least recently used that are idle; `clean`: of those that the disk knows as they are. */
-static size_t choose(const rcd_sessions *s, bool clean, uint32_t list[SPILL_AT_ONCE])
+/* The least recently used that are idle; `clean`: of those that the disk knows as they are. One that is on
+ * its way to the disk stays until it is there: *ret_later, as for those that are not clean. */
+static size_t choose(const rcd_sessions *s, bool clean, uint32_t list[SPILL_AT_ONCE],
+                     bool *ret_later)
 {
     size_t n = 0, most = s->records.used / 8 + 1; /* a small store must not be emptied for one */
     uint32_t i = s->lru_head;
@@ -55,24 +57,29 @@ static size_t choose(const rcd_sessions *s, bool clean, uint32_t list[SPILL_AT_O
         const struct rcd__record *r = rcd__record_at(s, i);
         if (clean && seen == SEEN_AT_ONCE)
             break;
-        if (r->state == RCD__LIVE && !(clean && r->dirty))
+        bool fits = r->state == RCD__LIVE && !r->writing && !(clean && r->dirty);
+        *ret_later = *ret_later || (r->state == RCD__LIVE && !fits);
+        if (fits)
             list[n++] = i;
         i = r->next;
     }
     return n;
 }
 
-/* With `snapshot` writing means a sync, and whoever needs the room waits for it: those that the last
- * snapshot has go first, and if there are none the next one is due. */
+/* With a keeper writing means a sync, which the loop must not wait for: those go first that the disk has as
+ * they are; if there are none, the keeper is to write now, and a little more memory is taken meanwhile. */
 rcd_status rcd__spill(rcd_sessions *s, struct rcd_error *err)
 {
     uint32_t list[SPILL_AT_ONCE];
-    size_t n = s->opts.durable >= RCD_DURABLE_SNAPSHOT ? choose(s, true, list) : 0;
-    if (n == 0) {
-        n = choose(s, false, list);
-        s->keeper_hurries = s->keeper_runs;
-        if (s->keeper_hurries)
-            pthread_cond_signal(&s->keeper_work);
+    bool later = false;
+    size_t n = choose(s, s->keeper_runs, list, &later);
+    if (n == 0 && later) {
+        s->keeper_hurries = true;
+        pthread_cond_signal(&s->keeper_work);
+        size_t part = s->opts.max_bytes / MORE_PART, some = SPILL_AT_ONCE * s->charge;
+        if (s->charged < s->opts.max_bytes + (part > some ? part : some))
+            return RCD_EBUSY;
+        n = choose(s, false, list, &later);
     }
     if (n == 0)
         return RCD_EUNAVAILABLE;

@@ -327,6 +327,7 @@ rcd_status rcd_session_commit(rcd_sessions *s, struct rcd_session_ref ref,
     }
     if (st == RCD_OK && s->disk != NULL && s->opts.durable == RCD_DURABLE_COMMIT) {
         s->uses[r->prev].pending = row;
+        s->uses[r->prev].starts = turn->start;
         turn->wait =
             (struct rcd_session_wait){.turn = turn, .ref = ref, .row = row, .cookie = cookie};
         *ret_later = true;

@@ -295,6 +295,12 @@ def test_spill():
     play({"max_bytes": 6000, "overflow": "spill"}, LSTM)
 
 
+def test_spill_while_the_keeper_writes():
+    """A session that is on its way to the disk is not there yet."""
+    for durable in ("snapshot", "commit"):
+        play({"max_bytes": 12000, "overflow": "spill", "durable": durable, "snapshot_interval_s": 1}, LSTM)
+
+
 def test_lru():
     assert play({"max_bytes": 12000, "overflow": "lru"}, GRU, evicts=True) > 0, "nothing was evicted"
 

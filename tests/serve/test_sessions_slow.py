@@ -70,6 +70,42 @@ def test_slow_disk():
                 assert [s["id"] for s in c.list()["sessions"]] == ["a"]
 
 
+def test_slow_spill():
+    """Sessions that leave memory changed are written by a thread of their own; no step waits for the sync."""
+    preload, rng = {"LD_PRELOAD": sys.argv[3]}, random.Random(SEED)
+    sessions = {"durable": "snapshot", "overflow": "spill", "max_bytes": 300000, "snapshot_interval_s": 3600}
+    with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(
+            disk=(LSTM, sessions), memory=(LSTM, {"durable": "none"})) as models:
+        with serve(models, "--state-dir", folder, env=preload) as d, Client(d.port, "memory") as m:
+            steps = [LSTM.steps(rng, 1) for _ in range(2400)]
+            times = []
+
+            def flood():
+                with Client(d.port, "disk") as c:
+                    for k, step in enumerate(steps):
+                        begin = time.monotonic()
+                        c.step(k + 1, LSTM.inputs(step), start=True)
+                        times.append(time.monotonic() - begin)
+                        if k > 1000:
+                            time.sleep(0.003)
+
+            m.step("x", LSTM.inputs(LSTM.steps(rng, 1)), start=True)
+            t, errors = background(flood)
+            worst, n = slowest(lambda: m.step("x", LSTM.inputs(LSTM.steps(rng, 1))), t)
+            t.join()
+            assert not errors, errors
+            with Client(d.port, "disk") as c:
+                spilled = c.list(status="spilled", limit=1000)["sessions"]
+                print(f"     {len(spilled)} and more spilled; slowest step {max(times) * 1000:.0f} ms, of another model "
+                      f"{worst * 1000:.0f} ms of {n}")
+                assert len(spilled) > 300
+                assert max(times) < 0.6 * SYNC_S and worst < 0.6 * SYNC_S
+                for k in rng.sample(range(len(steps)), 40):
+                    more = LSTM.steps(rng, 1)
+                    answer = LSTM.split(c.step(k + 1, LSTM.inputs(more))["y"])
+                    assert answer == LSTM.whole(c, steps[k] + more)[0][-1:]
+
+
 def test_calls_share_syncs():
     """Many calls at once do not take one sync each."""
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(disk=(LSTM, {"durable": "commit"})) as models:
