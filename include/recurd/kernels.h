@@ -188,7 +188,12 @@ struct rcd_rnn_step {
     float alpha, beta;
 };
 
-typedef enum rcd_spmm_reduce { RCD_SPMM_SUM, RCD_SPMM_MAX, RCD_SPMM_MIN } rcd_spmm_reduce;
+typedef enum rcd_spmm_reduce {
+    RCD_SPMM_SUM,
+    RCD_SPMM_MAX,
+    RCD_SPMM_MIN,
+    RCD_SPMM_MEAN /* the sum divided by the edges of the row, by 1 where there are none */
+} rcd_spmm_reduce;
 
 /** Sparse times dense by rows: y[i][g][c] = chain over the edges e in [ptr[i], ptr[i+1]), in order, of
  * w[edge[e]][g] * x[col[e]][g][c]. The chain starts from 0, or from y itself when `accumulate`; then

@@ -342,7 +342,7 @@ rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w)
     if (room) {
         main->nodes = f.nodes;
         main->n_nodes = f.n;
-        room = rcd__fuse_row_ends(w) && rcd__fuse_order(w);
+        room = rcd__fuse_means(w) && rcd__fuse_row_ends(w) && rcd__fuse_order(w);
     }
     return room ? RCD_OK : rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
 }

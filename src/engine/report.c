@@ -1,5 +1,6 @@
 /* report.c - a plan in words: what runs, node by node, and what became of the file's nodes. */
 #include "engine_int.h"
+#include "ops/sparse.h"
 #include "recurd/engine_report.h"
 
 #include <string.h>
@@ -84,6 +85,10 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
             st = list_values(p, n->out, n->n_out, out);
         if (st == RCD_OK && n->weights != RCD_WEIGHTS_F32)
             st = rcd_buf_printf(out, "   weights %s", rcd_weights_name(n->weights));
+        if (st == RCD_OK && n->op == &rcd__op_spmm) {
+            static const char *const how[] = {"sum", "max", "min", "mean"};
+            st = rcd_buf_printf(out, "   %s", how[((const struct rcd__spmm_state *)n->state)->how]);
+        }
         if (st == RCD_OK)
             st = rcd_buf_printf(out, "%s%s\n", name[0] != '\0' ? "   node " : "", name);
         for (size_t k = 0; st == RCD_OK && k < n->n_bodies; k++) {

@@ -20,6 +20,13 @@ INLINE vf spmm_step(rcd_spmm_reduce how, vf w, vf x, vf acc)
     return v_select(take | (vi)(x != x), x, acc);
 }
 
+/* The number of edges as the chain 1 + 1 + ... would make it. */
+INLINE float spmm_count(const struct rcd_spmm *s, size_t row)
+{
+    const int32_t n = s->ptr[row + 1] - s->ptr[row], most = 1 << 24;
+    return n < 1 ? 1.0f : (float)(n < most ? n : most);
+}
+
 /* How the factors of an edge meet the columns of a block. */
 enum spmm_factors {
     FACTOR_ONE,    /* one for the whole block, or none */
@@ -87,6 +94,12 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
                 acc[v] = spmm_step(how, w, x, acc[v]);
             }
         }
+        if (s->how == RCD_SPMM_MEAN) {
+            const vf by = v_set1(spmm_count(s, i));
+#pragma GCC unroll 16
+            for (size_t v = 0; v < nv; v++)
+                acc[v] = acc[v] / by;
+        }
 #pragma GCC unroll 16
         for (size_t v = 0; v + 1 < nv; v++)
             v_store(y + v * VF_LANES, spmm_end(s, acc[v], at + v * VF_LANES, VF_LANES));
@@ -134,11 +147,12 @@ static void spmm(const struct rcd_spmm *s)
     const bool one = s->groups == 1 || s->w == NULL;
     if (s->row_begin >= s->row_end || width == 0)
         return;
-    if (s->how == RCD_SPMM_SUM && one)
+    const bool sum = s->how == RCD_SPMM_SUM || s->how == RCD_SPMM_MEAN;
+    if (sum && one)
         spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_ONE);
-    else if (s->how == RCD_SPMM_SUM && s->chan % VF_LANES == 0)
+    else if (sum && s->chan % VF_LANES == 0)
         spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_GROUPS);
-    else if (s->how == RCD_SPMM_SUM)
+    else if (sum)
         spmm_columns(s, 0, width, RCD_SPMM_SUM, FACTOR_SPREAD);
     else if (s->how == RCD_SPMM_MAX)
         spmm_groups(s, RCD_SPMM_MAX);

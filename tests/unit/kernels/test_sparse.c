@@ -46,7 +46,7 @@ static struct graph *graph_new(uint32_t seed, size_t groups)
     return g;
 }
 
-static void plain(const struct graph *g, size_t groups, size_t chan, float *y)
+static void plain(const struct graph *g, rcd_spmm_reduce how, size_t groups, size_t chan, float *y)
 {
     for (size_t i = 0; i < ROWS; i++) {
         for (size_t j = 0; j < groups * chan; j++) {
@@ -54,18 +54,21 @@ static void plain(const struct graph *g, size_t groups, size_t chan, float *y)
             for (int32_t e = g->ptr[i]; e < g->ptr[i + 1]; e++)
                 sum = fmaf(g->w[(size_t)g->edge[e] * groups + j / chan],
                            g->x[(size_t)g->col[e] * groups * chan + j], sum);
+            const int32_t n = g->ptr[i + 1] - g->ptr[i];
+            if (how == RCD_SPMM_MEAN)
+                sum = sum / (n > 0 ? (float)n : 1.0f);
             sum += g->bias[j];
             y[i * groups * chan + j] = sum < 0 ? 0 : sum;
         }
     }
 }
 
-static void check(size_t groups, size_t chan, uint32_t seed)
+static void check(rcd_spmm_reduce how, size_t groups, size_t chan, uint32_t seed)
 {
     struct graph *g = graph_new(seed, groups);
     const size_t n = ROWS * groups * chan;
     float *want = calloc(n, sizeof *want), *y = calloc(n + 1, sizeof *y);
-    plain(g, groups, chan, want);
+    plain(g, how, groups, chan, want);
     struct rcd_spmm s = {.row_end = ROWS,
                          .ptr = g->ptr,
                          .col = g->col,
@@ -78,6 +81,7 @@ static void check(size_t groups, size_t chan, uint32_t seed)
                          .x_rows = ROWS,
                          .y = y,
                          .bias = g->bias,
+                         .how = how,
                          .relu = true};
     static const int32_t some[] = {7, 5, 3, 22};
     for (int level = 0; level < RCD_CPU_MAX; level++) {
@@ -113,16 +117,19 @@ static void check(size_t groups, size_t chan, uint32_t seed)
     free(g);
 }
 
-Test(sparse, sums_are_the_same_chain_everywhere)
+Test(sparse, sums_and_means_are_the_same_chain_everywhere)
 {
     static const size_t chans[] = {1, 3, 7, 8, 16, 17, 31, 32, 37};
-    for (size_t i = 0; i < RCD_COUNT(chans); i++) {
-        for (size_t groups = 1; groups <= 8; groups++)
-            check(groups, chans[i], (uint32_t)(i * 100 + groups));
+    static const rcd_spmm_reduce how[] = {RCD_SPMM_SUM, RCD_SPMM_MEAN};
+    for (size_t k = 0; k < RCD_COUNT(how); k++) {
+        for (size_t i = 0; i < RCD_COUNT(chans); i++) {
+            for (size_t groups = 1; groups <= 8; groups++)
+                check(how[k], groups, chans[i], (uint32_t)(i * 100 + groups));
+        }
+        check(how[k], 1, 256, 5);
+        check(how[k], 1, 300, 6);
+        check(how[k], 2, 150, 7);
     }
-    check(1, 256, 5);
-    check(1, 300, 6);
-    check(2, 150, 7);
 }
 
 static void check_softmax(size_t n, size_t groups, bool raw, uint32_t seed)
