@@ -2,6 +2,7 @@
  * standard input, answers each with milliseconds.
  *
  * usage: graph_run MODEL.onnx NODES FEATURES X.f32 EDGES EDGE_INDEX.i64 THREADS
+ * first: "ready" and the peak memory in bytes, before the graph is read
  * lines: "all" - everything is new; "kept" - edge_index and the shape of x are bound, x is new; "bytes" - peak memory in
  * bytes; "save FILE" - the first output of the last run. */
 #include "model_file.h"
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
     const int64_t xd[2] = {number(argv[2]), number(argv[3])}, ed[2] = {2, number(argv[5])};
     struct rcd_error err = {.code = RCD_OK};
     rcd_plan *p = rig_load(argv[1]);
+    const size_t base = peak_bytes();
     struct rcd_tensor in[2], open[2], fixed[2], out[4];
     if (!rcd_tensor_shape(&in[0], RCD_F32, 2, xd) || !rcd_tensor_shape(&in[1], RCD_I64, 2, ed))
         return 2;
@@ -54,7 +56,7 @@ int main(int argc, char **argv)
         rig_die("exec", &err);
     rcd_bound *b = NULL;
     char line[4200];
-    puts("ready");
+    printf("ready %zu\n", base);
     while (fflush(stdout) == 0 && fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         bool kept = strcmp(line, "kept") == 0, save = strncmp(line, "save ", 5) == 0;
