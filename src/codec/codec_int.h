@@ -7,6 +7,8 @@
 #pragma once
 #include "recurd/codec.h"
 
+#include <string.h>
+
 struct rcd__scan {
     const char *start, *p, *end; /* end[-1] is '}' */
     size_t depth;                /* brackets open at p */
@@ -83,11 +85,35 @@ RCD_MUST_CHECK rcd_status rcd__scan_uint(struct rcd__scan *s, uint64_t max, cons
 
 /* ---- text.c: strings ---- */
 
+/** Are the next 8 bytes ASCII without quote, backslash and control bytes? May say no for a byte
+ * behind one that is not plain; never says yes wrongly. */
+static inline bool rcd__eight_plain(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+    uint64_t found = w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
+    return (found & high) == 0;
+}
+
+static inline bool rcd__is_plain(char c)
+{
+    unsigned char u = (unsigned char)c;
+    return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
+}
+
 /** s->p must be at the opening quote. */
 RCD_MUST_CHECK rcd_status rcd__scan_text(struct rcd__scan *s, struct rcd__text *ret);
 /** Resolve escapes; `out` holds t->len bytes. */
 void rcd__text_decode(const struct rcd__text *t, char *out);
-bool rcd__text_is(const struct rcd__text *t, const char *word);
+bool rcd__text_equals(const struct rcd__text *t, const char *word);
+/** The same; most words are told apart by their first letter. */
+static inline bool rcd__text_is(const struct rcd__text *t, const char *word)
+{
+    bool plain = t->raw == t->len; /* at[0] is the closing quote if there is no letter */
+    return (!plain || t->at[0] == word[0]) && rcd__text_equals(t, word);
+}
 /** String value into the arena, NUL-terminated, at most max_string bytes. */
 RCD_MUST_CHECK rcd_status rcd__scan_string(struct rcd__scan *s, const char *what, const char **ret,
                                            size_t *ret_len);

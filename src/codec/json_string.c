@@ -30,8 +30,9 @@ static char way_of(unsigned char c)
 static size_t plain_length(const char *text, size_t len)
 {
     size_t n = 0;
-    while (n < len && (unsigned char)text[n] >= 0x20 && (unsigned char)text[n] < 0x80 &&
-           text[n] != '"' && text[n] != '\\')
+    while (len - n >= 8 && rcd__eight_plain(text + n))
+        n += 8;
+    while (n < len && rcd__is_plain(text[n]))
         n++;
     return n;
 }

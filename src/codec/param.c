@@ -56,13 +56,13 @@ static rcd_status scan_param(struct rcd__scan *s, const struct rcd__text *key,
     if (st != RCD_OK)
         return st;
     char text[RCD__SNIPPET];
-    rcd_quote(text, sizeof text, ret->name, strlen(ret->name));
     if (strncmp(ret->name, reserved, sizeof reserved - 1) == 0)
-        return rcd__scan_fail(s, key->at, "parameter '%s': names with '%s' are reserved", text,
-                              reserved);
+        return rcd__scan_fail(s, key->at, "parameter '%s': names with '%s' are reserved",
+                              rcd_quote(text, sizeof text, ret->name, strlen(ret->name)), reserved);
     st = rcd__scan_scalar(s, ret);
     if (st != RCD_OK)
-        return rcd_error_prefix(s->err, st, "parameter '%s': ", text);
+        return rcd_error_prefix(s->err, st, "parameter '%s': ",
+                                rcd_quote(text, sizeof text, ret->name, strlen(ret->name)));
     if (strcmp(ret->name, "binary_data_output") == 0 && ret->kind != RCD_PARAM_BOOL)
         return rcd__scan_fail(s, key->at, "parameter 'binary_data_output' must be true or false");
     return RCD_OK;

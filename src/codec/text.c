@@ -6,24 +6,6 @@
 
 #include <string.h>
 
-/* Are the next 8 bytes ASCII without quote, backslash and control bytes? May say no for a byte
- * behind one that is not plain; never says yes wrongly. */
-static bool eight_plain(const char *p)
-{
-    const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
-    uint64_t found = w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
-    return (found & high) == 0;
-}
-
-static bool is_plain(char c)
-{
-    unsigned char u = (unsigned char)c;
-    return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
-}
-
 static bool hex4(const char *p, const char *end, uint32_t *ret)
 {
     if (end - p < 4)
@@ -70,9 +52,9 @@ rcd_status rcd__scan_text(struct rcd__scan *s, struct rcd__text *ret)
     const char *p = at;
     size_t saved = 0; /* bytes that escapes take beyond what they stand for */
     for (;;) {
-        while (end - p >= 8 && eight_plain(p))
+        while (end - p >= 8 && rcd__eight_plain(p))
             p += 8;
-        while (p < end && is_plain(*p))
+        while (p < end && rcd__is_plain(*p))
             p++;
         if (p == end)
             return rcd__scan_fail(s, s->p, "a string has no end");
@@ -118,12 +100,9 @@ void rcd__text_decode(const struct rcd__text *t, char *out)
     }
 }
 
-bool rcd__text_is(const struct rcd__text *t, const char *word)
+bool rcd__text_equals(const struct rcd__text *t, const char *word)
 {
     char decoded[64];
-    if (t->raw == t->len &&
-        t->at[0] != word[0]) /* at[0] is a quote if there is nothing before it */
-        return false;
     if (t->len != strlen(word) || t->len > sizeof decoded)
         return false;
     if (t->raw == t->len)
