@@ -178,7 +178,7 @@ rcd_status rcd__session_make(rcd_sessions *s, const struct rcd_session_id *id, u
     rcd_status st = rcd__make_room(s, s->charge, retry_after_s, err);
     if (st != RCD_OK)
         return st;
-    uint32_t at = rcd__table_room(s) ? rcd__slab_take(&s->records, &full) : RCD__NONE;
+    uint32_t at = rcd__table_room(s, 1) ? rcd__slab_take(&s->records, &full) : RCD__NONE;
     if (at == RCD__NONE) {
         rcd__uncharge(s, s->charge);
         return rcd_fail(err, full ? RCD_ENOSPC : RCD_ENOMEM, "model '%s': no %s for a session",

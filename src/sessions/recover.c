@@ -10,13 +10,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
-enum { PAGE = RCD__SIZE_UNIT };
+enum {
+    PAGE = RCD__SIZE_UNIT,
+    LINE = 64,
+    FETCH_AHEAD = 16,  /* records */
+    FETCH_BYTES = 512, /* of a row: the processor goes on by itself */
+    DIGIT_BITS = 11,
+    DIGITS = 1 << DIGIT_BITS
+};
 
 static rcd_status io_error(const rcd_sessions *s, const char *what, struct rcd_error *err)
 {
@@ -191,8 +197,7 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
     }
     struct rcd_session_id id;
     if (!sound || r->tag != rcd__word_tag(r, r->row, RCD__LIVE) || !id_good(s, r) ||
-        !row_good(s, r->row) || !rcd__table_room(s) ||
-        (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
+        !row_good(s, r->row) || (id = rcd__record_id(s, r), rcd__table_find(s, &id) != RCD__NONE)) {
         keep_aside(s, c);
         rcd__record_clear(r);
         c->bad++;
@@ -218,6 +223,20 @@ static void take_record(rcd_sessions *s, struct count *c, uint32_t at)
     take_extras(s, c, r);
 }
 
+/* Rows and table are met in any order: with a million sessions waiting for them would be most of the time. */
+static void fetch_record(const rcd_sessions *s, uint32_t at)
+{
+    if (at >= s->records.n)
+        return;
+    const struct rcd__record *r = rcd__record_at(s, at);
+    for (size_t i = 0; r->row < s->rows.n && i < s->rows.item && i < FETCH_BYTES; i += LINE)
+        __builtin_prefetch((const char *)rcd__row_at(s, r->row) + i, 1);
+    if (r->id_kind != RCD__ID_LONG && id_good(s, r)) {
+        struct rcd_session_id id = rcd__record_id(s, r);
+        rcd__table_fetch(s, &id);
+    }
+}
+
 static void sweep(struct rcd__slab *b, const uint8_t *used)
 {
     for (uint32_t i = b->n; i > 0; i--) {
@@ -233,17 +252,36 @@ struct age {
     uint32_t at;
 };
 
-static int by_age(const void *a, const void *b)
+/* Oldest first, those of one age in the order given. Digit by digit, since comparing a million takes as long as all
+ * the rest of taking them over. Returns which of the two arrays holds them then. */
+static struct age *by_age(struct age *from, struct age *to, size_t n)
 {
-    const struct age *x = a, *y = b;
-    return x->last_ms < y->last_ms ? -1 : x->last_ms > y->last_ms;
+    uint64_t least = UINT64_MAX, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        least = from[i].last_ms < least ? from[i].last_ms : least;
+        most = from[i].last_ms > most ? from[i].last_ms : most;
+    }
+    for (unsigned shift = 0; n > 0 && shift < 64 && (most - least) >> shift != 0;
+         shift += DIGIT_BITS) {
+        size_t place[DIGITS + 1] = {0};
+        for (size_t i = 0; i < n; i++)
+            place[((from[i].last_ms - least) >> shift & (DIGITS - 1)) + 1]++;
+        for (size_t d = 0; d < DIGITS; d++)
+            place[d + 1] += place[d];
+        for (size_t i = 0; i < n; i++)
+            to[place[(from[i].last_ms - least) >> shift & (DIGITS - 1)]++] = from[i];
+        struct age *was = from;
+        from = to;
+        to = was;
+    }
+    return from;
 }
 
 bool rcd__idle_sort(rcd_sessions *s)
 {
     s->lru_head = s->lru_tail = RCD__NONE;
     size_t n = 0;
-    struct age *ages = rcd_alloc((s->records.used + 1) * sizeof *ages);
+    struct age *ages = rcd_alloc(2 * ((size_t)s->records.used + 1) * sizeof *ages);
     uint64_t now = rcd__clock_ms();
     if (ages == NULL)
         return false;
@@ -255,9 +293,12 @@ bool rcd__idle_sort(rcd_sessions *s)
             rcd__touch(r, now);
         ages[n++] = (struct age){rcd__last_of(r), i};
     }
-    qsort(ages, n, sizeof *ages, by_age);
-    for (size_t i = 0; i < n; i++)
-        rcd__lru_link(s, ages[i].at);
+    const struct age *sorted = by_age(ages, ages + n, n);
+    for (size_t i = 0; i < n; i++) {
+        if (i + FETCH_AHEAD < n)
+            __builtin_prefetch(rcd__record_at(s, sorted[i + FETCH_AHEAD].at), 1);
+        rcd__lru_link(s, sorted[i].at);
+    }
     rcd_free(ages);
     return true;
 }
@@ -279,12 +320,14 @@ static void counts_free(struct count *c)
 
 static rcd_status take_items(rcd_sessions *s, struct count *c, struct rcd_error *err)
 {
-    if (!counts_new(s, c))
+    if (!counts_new(s, c) || !rcd__table_room(s, s->records.n))
         return rcd_fail(err, RCD_ENOMEM, "%s: no memory to take it over", s->live);
     for (uint32_t i = 0; i < s->rows.n; i++)
         rcd__row_at(s, i)->refs = 0;
-    for (uint32_t i = 0; i < s->records.n; i++)
+    for (uint32_t i = 0; i < s->records.n; i++) {
+        fetch_record(s, i + FETCH_AHEAD);
         take_record(s, c, i);
+    }
     for (uint32_t i = s->records.n; i > 0; i--) {
         if (rcd__record_at(s, i - 1)->state == RCD__FREE)
             rcd__slab_unused(&s->records, i - 1);

@@ -206,7 +206,10 @@ uint16_t rcd__record_sum(const struct rcd__record *r);
 uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of);
 uint64_t rcd__extra_tag(const struct rcd__record *r, const struct rcd__extra *x);
 uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id);
-RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s);
+/** For so many more records than are used. False: no memory. */
+RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s, size_t more);
+/** Asks for the memory that a search for the id will look at. */
+void rcd__table_fetch(const rcd_sessions *s, const struct rcd_session_id *id);
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at);
 void rcd__table_remove(rcd_sessions *s, const struct rcd_session_id *id);
 /** "7", or the text, quoted; for messages. */

@@ -93,11 +93,14 @@ static void put(uint64_t *table, size_t size, uint64_t hash, uint32_t at)
     table[i] = (hash & ~(uint64_t)UINT32_MAX) | (at + 1);
 }
 
-bool rcd__table_room(rcd_sessions *s)
+bool rcd__table_room(rcd_sessions *s, size_t more)
 {
-    if ((size_t)s->records.used + 1 <= s->table_size / 4 * 3)
+    const size_t n = (size_t)s->records.used + more;
+    if (n <= s->table_size / 4 * 3)
         return true;
     size_t size = s->table_size > 0 ? 2 * s->table_size : FIRST_SIZE;
+    while (n > size / 4 * 3)
+        size *= 2;
     uint64_t *table = rcd_calloc(size, sizeof *table);
     if (table == NULL)
         return false;
@@ -112,6 +115,11 @@ bool rcd__table_room(rcd_sessions *s)
     s->table = table;
     s->table_size = size;
     return true;
+}
+
+void rcd__table_fetch(const rcd_sessions *s, const struct rcd_session_id *id)
+{
+    __builtin_prefetch(&s->table[rcd__id_hash(id) & (s->table_size - 1)], 1);
 }
 
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at)

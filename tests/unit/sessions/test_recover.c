@@ -131,6 +131,29 @@ Test(sessions_recover, another_model_file_or_shape_is_kept_aside)
     end();
 }
 
+/* From milliseconds to months ago, some at the same time, in no order. */
+Test(sessions_recover, idle_ones_stand_by_age)
+{
+    enum { SESSIONS = 3000 };
+    begin();
+    for (uint64_t i = 1; i <= SESSIONS; i++) {
+        struct rcd_session_id id = number(i);
+        cr_assert_eq(rcd_session_create(m.s, &id, NULL, NULL, &m.err), RCD_OK);
+        uint64_t age = i * 0x9e3779b97f4a7c15u >> (31 + i % 33);
+        rcd__touch(rcd__record_at(m.s, rcd__table_find(m.s, &id)), rcd__clock_ms() - age / 4 * 4);
+    }
+    again();
+    size_t n = 0;
+    uint64_t last = 0;
+    for (uint32_t i = m.s->lru_head; i != RCD__NONE; i = rcd__record_at(m.s, i)->next, n++) {
+        uint64_t ms = rcd__last_of(rcd__record_at(m.s, i));
+        cr_assert_geq(ms, last, "place %zu", n);
+        last = ms;
+    }
+    cr_expect_eq(n, SESSIONS);
+    end();
+}
+
 /* Whatever is done to the file: no crash, nothing wrong served, and the damaged file is kept. */
 Test(sessions_recover, damage_anywhere)
 {
