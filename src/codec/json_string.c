@@ -39,7 +39,8 @@ static size_t plain_length(const char *text, size_t len)
 
 rcd_status rcd_json_string(struct rcd_buf *out, const char *text, size_t len)
 {
-    if (len + 2 <= rcd_buf_room(out) && plain_length(text, len) == len) { /* names, mostly */
+    if (len > 0 && len + 2 <= rcd_buf_room(out) &&
+        plain_length(text, len) == len) { /* names, mostly; an empty one may be NULL */
         char *to = out->data + out->len;
         to[0] = '"';
         memcpy(to + 1, text, len);
