@@ -1,6 +1,6 @@
 """test_sessions_model.py - random operations on sessions from several threads against a model of what a session is.
 
-usage: test_sessions_model.py RECURD. RECURD_TEST_SECONDS: how long each part goes on (5); RECURD_TEST_SEED: the seed,
+usage: test_sessions_model.py RECURD. RECURD_TEST_SECONDS: how long each part goes on (5); RECURD_TEST_THREADS (6); RECURD_TEST_SEED: the seed,
 which is printed.
 
 The model of a session is where it began (states) and the list of time steps since then. Every answer must be, bit for
@@ -19,7 +19,8 @@ from session_nets import GRU, LSTM, Models, seed, serve, setting
 
 SECONDS = setting("SECONDS", 5.0)
 SEED = seed()
-THREADS, SESSIONS, RING, LONGEST = 6, 8, 5, 400
+THREADS = setting("THREADS", 6)
+SESSIONS, RING, LONGEST = 8, 5, 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Player(threading.Thread):
     def __init__(self, port, model, net, seed, end, evicts):
         super().__init__()
         self.rng, self.net, self.end, self.evicts = random.Random(seed), net, end, evicts
-        self.c, self.mark = Client(port, model), seed % 1000
+        self.c, self.mark = Client(port, model), seed % 1000 + 1  # as a number, 0 is no session
         self.sessions, self.made, self.counts, self.evicted, self.error, self.log = {}, 0, {}, 0, None, []
 
     def run(self):
