@@ -1,7 +1,7 @@
 """test_sessions_model.py - random operations on sessions from several threads against a model of what a session is.
 
-usage: test_sessions_model.py RECURD. RECURD_TEST_SECONDS: how long each part goes on (5); RECURD_TEST_THREADS (6); RECURD_TEST_SEED: the seed,
-which is printed.
+usage: test_sessions_model.py RECURD. RECURD_TEST_SECONDS: how long each part goes on (5); RECURD_TEST_THREADS (6);
+RECURD_TEST_SEED: the seed, which is printed.
 
 The model of a session is where it began (states) and the list of time steps since then. Every answer must be, bit for
 bit, the last part of the answer to one request without a session that has all these time steps. A session that saw
