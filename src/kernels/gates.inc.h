@@ -2,7 +2,7 @@
  * the f32 product of a tile, and over whole rows, for steps whose products are done.
  *
  * Not the public element functions: sigma(x) = 1 / gate and tanh(x) = num / den share a division where they are
- * multiplied, so an LSTM unit takes three divisions and not seven. A gate that is open is exactly 1, so a cell that
+ * multiplied, so an LSTM unit takes two divisions and one reciprocal by multiplications, and not seven divisions. A gate that is open is exactly 1, so a cell that
  * only remembers keeps its bits. */
 
 /* Their chains of dependent operations are long, so R vectors go through them side by side, operation by operation: the
