@@ -98,7 +98,8 @@ void rcd__binding_step(uv_work_t *work)
                                &derived, &b->err);
     if (st == RCD_OK && b->old != NULL)
         st = go_on(b);
-    if (st == RCD_OK && b->bound == NULL && b->follow)
+    /* sorted edges, which requests read, are no rows: a binding that waits for features is made anew */
+    if (st == RCD_OK && b->bound == NULL && b->follow && b->sized == 0)
         st = rcd_bound_new_live(b->exec, b->plan, b->in, b->entries, b->may_bytes, NULL, &b->bound,
                                 &b->err);
     else if (st == RCD_OK && b->bound == NULL)

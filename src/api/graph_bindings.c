@@ -117,6 +117,22 @@ static int group_of(const rcd_graph *g, const char *tensor)
     return -1;
 }
 
+bool rcd__binding_shape(const rcd_graph *g, const struct rcd_io *io, struct rcd_tensor *ret)
+{
+    size_t n = 0;
+    const int group = group_of(g, io->name);
+    int64_t dims[RCD_MAX_RANK];
+    const bool floats = io->dtype >= RCD_F16 && io->dtype <= RCD_F64;
+    if (group < 0 || !floats || io->rank < 1 || io->rank > RCD_MAX_RANK)
+        return false;
+    memcpy(dims, io->dims, (size_t)io->rank * sizeof *dims);
+    dims[0] = rcd_graph_groups(g, &n)[group].n;
+    if (io->dims[0] >= 0 && io->dims[0] != dims[0])
+        return false;
+    *ret = (struct rcd_tensor){.dtype = RCD_NONE};
+    return rcd_tensor_shape(ret, io->dtype, io->rank, dims) && ret->n > 0;
+}
+
 /* False: the graph lacks an input. */
 static bool take_inputs(struct rcd__binding *b)
 {
@@ -124,6 +140,8 @@ static bool take_inputs(struct rcd__binding *b)
     const struct rcd_io *io = rcd_plan_inputs(b->plan, &n);
     for (size_t i = 0; i < n; i++) {
         b->in[i] = (struct rcd_tensor){.dtype = RCD_NONE};
+        if ((b->sized >> i & 1) != 0 && !rcd__binding_shape(b->graph, &io[i], &b->in[i]))
+            return false;
         if ((b->fixed >> i & 1) == 0)
             continue;
         const struct rcd_tensor *t = rcd_graph_tensor(b->graph, io[i].name);
@@ -299,10 +317,12 @@ uint64_t rcd__binding_inputs(const rcd_graph *g, const rcd_plan *plan, const cha
     return fixed;
 }
 
-struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed)
+struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed,
+                                     uint64_t sized)
 {
     struct rcd__binding *b = api->bindings;
-    while (b != NULL && (!leads_to(b, g) || b->plan != plan || b->fixed != fixed))
+    while (b != NULL &&
+           (!leads_to(b, g) || b->plan != plan || b->fixed != fixed || b->sized != sized))
         b = b->next;
     api->binding_hits += b != NULL;
     api->binding_misses += b == NULL;
@@ -315,6 +335,7 @@ struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan,
     b->graph = rcd_graph_ref(g);
     b->plan = rcd_plan_ref(plan);
     b->fixed = fixed;
+    b->sized = sized;
     b->work.data = b;
     b->used_ns = rcd_now_ns();
     b->next = api->bindings;
@@ -331,7 +352,7 @@ bool rcd__graph_bind(struct rcd__infer *x,
 {
     struct rcd__on_graph *o = &x->on_graph;
     struct rcd__binding *b =
-        rcd__binding_of(x->api, o->graph, rcd_version_plan(x->version), o->fixed);
+        rcd__binding_of(x->api, o->graph, rcd_version_plan(x->version), o->fixed, o->sized);
     if (b == NULL) {
         const struct rcd_error err = {.code = RCD_ENOMEM, .text = "no memory for the request"};
         go(x, &err);

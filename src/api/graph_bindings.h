@@ -14,6 +14,7 @@ struct rcd__binding {
     rcd_graph *graph; /* the version that `bound` is of, or will be when it is made */
     rcd_plan *plan;
     uint64_t fixed; /* bit per input of the plan */
+    uint64_t sized; /* features that come with requests, with a row for each node or edge */
     rcd_bound *bound;
     bool making, stale; /* stale: goes as soon as it is made */
     bool follow;        /* the graph changes, or somebody listens: keep what updates need */
@@ -35,7 +36,10 @@ struct rcd__binding {
 };
 
 /** The binding of this version, made or on its way; begun if there is none. NULL: no memory. */
-struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed);
+struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed,
+                                     uint64_t sized);
+/** The shape (no data) of features with a row for each node or edge of the graph; false: graph and file do not tell it. */
+bool rcd__binding_shape(const rcd_graph *g, const struct rcd_io *io, struct rcd_tensor *ret);
 /** Which inputs of the plan come from the graph when a request gives none. */
 uint64_t rcd__binding_inputs(const rcd_graph *g, const rcd_plan *plan, const char **ret_missing);
 

@@ -345,7 +345,7 @@ void rcd__graph_events(void *ctx, rcd_http_req *req)
     err.code = look(api, req, l, &fixed, &err);
     rcd_graph *g = err.code == RCD_OK ? rcd_graphs_find(api->opts.graphs, l->graph) : NULL;
     struct rcd__binding *b =
-        g != NULL ? rcd__binding_of(api, g, rcd_version_plan(l->version), fixed) : NULL;
+        g != NULL ? rcd__binding_of(api, g, rcd_version_plan(l->version), fixed, 0) : NULL;
     if (err.code == RCD_OK && b == NULL)
         rcd_fail(&err, RCD_ENOMEM, "no memory for a stream");
     l->api = api;

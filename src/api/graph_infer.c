@@ -57,6 +57,14 @@ rcd_status rcd__graph_nodes(struct rcd__infer *x, const struct rcd_tensor *who, 
     return rcd_graph_find(x->on_graph.graph, node_type(x->on_graph.graph), who, *ret, err);
 }
 
+/* Sorted edges, degrees and loops need not wait for what is in such an input: its shape is known. */
+static bool has_all_rows(const rcd_graph *g, const struct rcd_io *io, const struct rcd_tensor *t)
+{
+    struct rcd_tensor want;
+    return rcd__binding_shape(g, io, &want) && want.dtype == t->dtype && want.rank == t->rank &&
+           memcmp(want.dims, t->dims, (size_t)t->rank * sizeof *t->dims) == 0;
+}
+
 rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct rcd_error *err)
 {
     struct rcd__on_graph *o = &x->on_graph;
@@ -75,8 +83,12 @@ rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct
             in[i].dtype = RCD_I64;
             in[i].data = index;
         }
-        if (in[i].dtype != RCD_NONE || rcd_plan_state_output(rcd_version_plan(x->version), i) >= 0)
+        if (rcd_plan_state_output(rcd_version_plan(x->version), i) >= 0)
             continue;
+        if (in[i].dtype != RCD_NONE) {
+            o->sized |= (uint64_t)has_all_rows(o->graph, &io[i], &in[i]) << i;
+            continue;
+        }
         const bool derived = t == NULL && rcd__graph_derives(o->graph, io[i].name);
         if (t == NULL && !derived && !io[i].optional)
             return rcd_fail(err, RCD_EINVAL,

@@ -27,6 +27,7 @@ struct rcd__on_graph {
     uint64_t version; /* the one that is wanted; 0: the newest */
     rcd_graph *graph; /* a reference */
     uint64_t fixed;   /* bit per input that comes from it */
+    uint64_t sized;   /* ... that the request brings, with a row for each of its nodes or edges */
     rcd_bound *bound; /* a reference */
     size_t n_rows;    /* nodes of the graph */
     int64_t *nodes;   /* those asked for; NULL: all */

@@ -89,6 +89,38 @@ def test_results_follow():
         assert followed > anew > 0, (followed, anew)
 
 
+def test_features_of_the_moment():
+    """Requests that bring x: edges are sorted, with loops and degrees, once for each version, since the graph tells how many
+    rows x has. The bits are those of a request that brings the graph, too, whatever has changed."""
+    n, ids, ends = 2000, [f"n{i}" for i in range(2000)], [(RNG.randrange(2000), RNG.randrange(2000)) for _ in range(9000)]
+    x = [vector() for _ in range(n + 1)]
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/m", [tensor("id", "BYTES", (n,), ids), edge_index(ends)])
+        assert output(infer(d, GCN, [rows("x", x)], graph="m")) == output(infer(d, GCN, [rows("x", x), edge_index(ends)])), \
+            "another number of rows than the graph has nodes is the model's affair"
+        edges_alone = metric(d, "recurd_graph_results_bytes")
+        for shift in range(3):
+            moved = rows("x", x[shift:n] + x[:shift])
+            assert output(infer(d, GCN, [moved], graph="m")) == output(infer(d, GCN, [moved, edge_index(ends)]))
+        kept = metric(d, "recurd_graph_results_bytes") - edges_alone
+        assert kept > 4 * (n + 2 * (n + len(ends))), (kept, "rows, sorted edges and their factors, loops with them")
+        assert metric(d, "recurd_graph_results_total", outcome="miss") == 2
+        for undirected in (False, True):
+            g = Graph(60, 90, undirected)
+            name = f"m{int(undirected)}"
+            bare = [t for t in g.inputs() if t["name"] != "x"]
+            good(d, "PUT", f"/v2/graphs/{name}", bare, undirected=undirected)
+            for turn in range(25):
+                moved = rows("x", [vector() for _ in g.x])
+                for model in (GCN, SAGE, GAT):
+                    assert output(infer(d, model, [moved], graph=name)) == \
+                        output(infer(d, model, [moved, g.plain()[1]])), (model, turn)
+                inputs = []
+                while not inputs:
+                    inputs = [t for t in g.change() if not t["name"].startswith("set.") and t["name"] != "add.x"]
+                good(d, "PATCH", f"/v2/graphs/{name}", inputs)
+
+
 def test_unused_results_go():
     with serving() as d:
         g = Graph(10, 20)
