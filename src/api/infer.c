@@ -225,7 +225,8 @@ static struct rcd__infer *job_new(rcd_api *api, rcd_http_req *req, rcd_version *
 /* Small work is done by the loop, unless an answer has to wait for a disk or costs more than the run. */
 static bool taken_here(struct rcd__infer *x)
 {
-    bool simple = x->decoded && x->on_graph.graph == NULL && x->coding_out == RCD_CODING_IDENTITY;
+    bool simple = x->decoded && !x->apart && x->on_graph.graph == NULL &&
+                  x->coding_out == RCD_CODING_IDENTITY;
     if (simple && x->seq.given)
         simple = rcd_sessions_durable(x->seq.store->sessions) != RCD_DURABLE_COMMIT;
     if (!simple || !rcd_queue_take_here(rcd__served(x->version)->queue, &x->job))
@@ -291,7 +292,7 @@ static bool is_small(const struct rcd__infer *x)
 static void read_apart(struct rcd__infer *x, const struct rcd_error *failed)
 {
     struct rcd_error err = *failed;
-    x->decoded = true;
+    x->decoded = x->apart = true;
     if (err.code == RCD_OK)
         err.code = rcd__infer_take(x, &err);
     if (err.code == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, submit))

@@ -9,7 +9,7 @@ import threading
 import time
 
 import daemon
-from session_client import Client
+from session_client import Answer, Client, infer_body
 from session_journal import SEED
 from session_nets import LSTM, Models, serve
 
@@ -146,6 +146,21 @@ def test_large_bodies():
         assert not errors, errors
         print(f"     {len(body) >> 20} MiB took {took:.2f} s; {k} steps meanwhile, the slowest {worst * 1000:.0f} ms")
         assert small.describe("large")["steps"] == 1
+
+
+def test_large_body_of_a_small_step():
+    """What a helper thread has read may be so little work that the loop would do it itself, had it read the body."""
+    rng = random.Random(SEED)
+    with Models(m=(LSTM, {"durable": "none"})) as models, serve(models) as d, Client(d.port, "m") as c:
+        steps = LSTM.steps(rng, 24)
+        want = LSTM.whole(c, steps)[0]
+        for i in range(24):
+            body, headers = infer_body(LSTM.inputs(steps[i:i + 1]), parameters={"sequence_id": 1, "sequence_start": i == 0})
+            n = int(headers["Inference-Header-Content-Length"])
+            pad = 200000 * (i % 3 == 2)  # the others are small, and tell how long a step takes
+            headers["Inference-Header-Content-Length"] = str(n + pad)
+            a = Answer(*c.expect("POST", "/v2/models/m/infer", body[:n] + b" " * pad + body[n:], headers))
+            assert LSTM.split(a["y"]) == want[i:i + 1], i
 
 
 if __name__ == "__main__":
