@@ -119,6 +119,8 @@ void rcd_http_respond_error(rcd_http_req *req, rcd_status code, const char *text
 /** From the handler, instead of an answer: it will be given in the next `settle` at the latest. Costs
  * less than a suspended connection. */
 void rcd_http_hold(rcd_http_req *req);
+/** From `settle`, for a request that was held: it will be answered later after all. */
+void rcd_http_unhold(rcd_http_req *req);
 
 /* ---- an answer in pieces ------------------------------------------------------------------ */
 typedef struct rcd_http_stream rcd_http_stream;

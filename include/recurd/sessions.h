@@ -129,6 +129,9 @@ RCD_MUST_CHECK rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_se
                                             unsigned flags, struct rcd_session_ref *ret,
                                             uint32_t *ret_use, unsigned *retry_after_s,
                                             struct rcd_error *err);
+/** Asks for the memory that steps of these sessions will look at, and does not wait for it; who is not
+ * there does not matter. n up to 64. */
+void rcd_sessions_bring(rcd_sessions *s, const struct rcd_session_id *const *ids, size_t n);
 /** A pointer's place that all requests of one stay share; NULL at first. Until the next enter. */
 void **rcd_session_user(rcd_sessions *s, uint32_t use);
 /** The request is over. Returns what is in the user's place if it was the last one, else NULL. */

@@ -30,6 +30,7 @@ struct rcd_api {
     uint64_t dropped_series;
     struct rcd__infer *spare; /* infer.c: for the next requests */
     size_t n_spare;
+    struct rcd__infer *arrived, *arrived_tail; /* infer_arrive.c: held, not yet submitted */
     struct rcd__reading *readings;           /* infer_read.c: in order of arrival */
     struct rcd__graph_change *graph_changes; /* graphs.c: that run or wait for their turn */
     uint64_t graph_changes_done;
@@ -63,6 +64,8 @@ void rcd__versions_unref(rcd_version **list, size_t n);
 
 /* ---- infer.c ---- */
 void rcd__infer_spare_free(rcd_api *api);
+/* infer_arrive.c: what was held is submitted. */
+void rcd__infer_settle(rcd_api *api);
 /* Strict decimal of an Inference-Header-Content-Length. */
 bool rcd__parse_length(const char *text, size_t *ret);
 

@@ -18,7 +18,8 @@ rcd_status rcd_api_admit(void *ctx, rcd_http_req *req, unsigned *retry_after_s,
 
 void rcd_api_settle(void *ctx)
 {
-    const rcd_api *api = ctx;
+    rcd_api *api = ctx;
+    rcd__infer_settle(api);
     rcd_sched_run_here(api->opts.sched);
 }
 

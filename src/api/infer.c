@@ -229,14 +229,18 @@ static bool taken_here(struct rcd__infer *x)
                   x->coding_out == RCD_CODING_IDENTITY;
     if (simple && x->seq.given)
         simple = rcd_sessions_durable(x->seq.store->sessions) != RCD_DURABLE_COMMIT;
-    if (!simple || !rcd_queue_take_here(rcd__served(x->version)->queue, &x->job))
-        return false;
-    rcd_http_hold(x->req);
-    return true;
+    bool here = simple && rcd_queue_take_here(rcd__served(x->version)->queue, &x->job);
+    if (here)
+        rcd_http_hold(x->req);
+    else
+        rcd_http_unhold(x->req);
+    if (x->seq.given)
+        x->seq.store->here = here;
+    return here;
 }
 
 /* From here on it belongs to the scheduler, or it is answered. */
-static void submit(struct rcd__infer *x, const struct rcd_error *failed)
+void rcd__infer_submit(struct rcd__infer *x, const struct rcd_error *failed)
 {
     rcd_api *api = x->api;
     struct rcd_error err = {.code = RCD_OK};
@@ -295,9 +299,9 @@ static void read_apart(struct rcd__infer *x, const struct rcd_error *failed)
     x->decoded = x->apart = true;
     if (err.code == RCD_OK)
         err.code = rcd__infer_take(x, &err);
-    if (err.code == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, submit))
+    if (err.code == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, rcd__infer_submit))
         return;
-    submit(x, err.code == RCD_OK ? NULL : &err);
+    rcd__infer_submit(x, err.code == RCD_OK ? NULL : &err);
 }
 
 void rcd__infer(void *ctx, rcd_http_req *req)
@@ -320,7 +324,8 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     if (x->decoded)
         st = rcd__infer_decode(x, &err);
     err.code = st;
-    if (st == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, submit))
+    if (st == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, rcd__infer_submit))
         return;
-    submit(x, st == RCD_OK ? NULL : &err);
+    if (st != RCD_OK || !rcd__infer_arrive(x))
+        rcd__infer_submit(x, st == RCD_OK ? NULL : &err);
 }

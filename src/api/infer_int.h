@@ -39,7 +39,7 @@ struct rcd__on_graph {
 struct rcd__infer {
     struct rcd_job job; /* first: the scheduler's callbacks get its address */
     rcd_api *api;
-    struct rcd__infer *next_spare;
+    struct rcd__infer *next_spare, *next_arrived;
     rcd_http_req *req;
     rcd_version *version;   /* a reference */
     struct rcd_arena arena; /* decoded request, classification; one thread at a time */
@@ -62,6 +62,11 @@ struct rcd__infer {
     struct rcd__on_graph on_graph;
 };
 
+/* infer.c: a request that is made, or has failed, goes to the scheduler, or is answered. */
+void rcd__infer_submit(struct rcd__infer *x, const struct rcd_error *failed);
+/* infer_arrive.c, from the request's handler: it is held and submitted by rcd__infer_settle. False: it has to
+ * be submitted now. */
+RCD_MUST_CHECK bool rcd__infer_arrive(struct rcd__infer *x);
 /* infer_inputs.c: bytes -> job.infer, rows and the fields above. RCD_EINVAL and kin. */
 RCD_MUST_CHECK rcd_status rcd__infer_decode(struct rcd__infer *x, struct rcd_error *err);
 /* graph_inside.c: what a graph in the request brings beside the model's inputs (batch_ptr, targets, nodes).

@@ -27,7 +27,9 @@ rcd_status rcd__sequence_find(struct rcd__infer *x, struct rcd_error *err)
                         "model '%s' keeps no state: model.json has no \"state\"; send the request "
                         "without 'sequence_id'",
                         model);
-    struct rcd__store *store = rcd__store_with(x->api->opts.stores, model, &x->seq.id);
+    const bool alone = __atomic_load_n(&rcd__served(x->version)->store->alone, __ATOMIC_RELAXED);
+    struct rcd__store *store =
+        alone && wanted == NULL ? NULL : rcd__store_with(x->api->opts.stores, model, &x->seq.id);
     if (store != NULL && store == rcd__served(x->version)->store) {
         store = wanted == NULL || store->version == NULL ? rcd__store_of(x->version) : store;
     } else if (store == NULL) {

@@ -114,6 +114,17 @@ static struct rcd__store *take_existing(rcd_stores *s, const rcd_version *v,
     return p;
 }
 
+/* Under the lock, when the list has changed. */
+static void count_rivals(const rcd_stores *s)
+{
+    for (struct rcd__store *p = s->first; p != NULL; p = p->next) {
+        bool alone = true;
+        for (const struct rcd__store *q = s->first; q != NULL; q = q->next)
+            alone = alone && (q == p || strcmp(q->model, p->model) != 0);
+        __atomic_store_n(&p->alone, alone, __ATOMIC_RELAXED);
+    }
+}
+
 /* Under make_lock alone: taking a large file over must not keep the loop from the other stores. */
 static rcd_status find_or_make(rcd_stores *s, const rcd_version *v,
                                const struct rcd_state_shape *states, size_t n,
@@ -134,6 +145,7 @@ static rcd_status find_or_make(rcd_stores *s, const rcd_version *v,
     p->number = number_of(v);
     p->next = s->first;
     s->first = p;
+    count_rivals(s);
     pthread_mutex_unlock(&s->lock);
     *ret = p;
     return RCD_OK;
@@ -177,6 +189,7 @@ static void unlink_store(rcd_stores *s, const struct rcd__store *store)
     while (*link != store)
         link = &(*link)->next;
     *link = store->next;
+    count_rivals(s);
 }
 
 void rcd__store_hold(struct rcd__store *store)

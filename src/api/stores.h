@@ -16,6 +16,8 @@ struct rcd__store {
     uint64_t number;      /* of the newest version that uses it; atomic */
     unsigned users;       /* versions alive; under stores->lock */
     rcd_version *version; /* runs them; loop only; NULL: none has to be kept */
+    bool here;            /* the loop ran the last request itself; loop only */
+    bool alone;           /* the model has no other store; atomic */
 };
 
 /** What a version's queue and sessions are: rcd_version_user. */

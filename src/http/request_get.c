@@ -58,6 +58,13 @@ uint64_t rcd_http_started_ns(const rcd_http_req *req)
     return req->started_ns;
 }
 
+void rcd_http_unhold(rcd_http_req *req)
+{
+    req->hold = false;
+    req->http->n_held -= req->held;
+    req->held = false;
+}
+
 void rcd_http_hold(rcd_http_req *req)
 {
     RCD_ASSERT(req->http->opts.settle != NULL && !req->suspended);

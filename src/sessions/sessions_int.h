@@ -206,6 +206,8 @@ uint16_t rcd__record_sum(const struct rcd__record *r);
 uint64_t rcd__record_tag(const struct rcd__record *r, uint32_t of);
 uint64_t rcd__extra_tag(const struct rcd__record *r, const struct rcd__extra *x);
 uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id);
+/** The same by the hash alone, without a look at the record: most likely, it is the one. */
+uint32_t rcd__table_guess(const rcd_sessions *s, uint64_t hash);
 /** For so many more records than are used. False: no memory. */
 RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s, size_t more);
 /** Asks for the memory that a search for the id will look at. */

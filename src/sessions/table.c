@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 enum { FIRST_SIZE = 256 };
@@ -85,12 +86,31 @@ uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id)
     return e != 0 ? (uint32_t)e - 1 : RCD__NONE;
 }
 
+uint32_t rcd__table_guess(const rcd_sessions *s, uint64_t hash)
+{
+    if (s->table_size == 0)
+        return RCD__NONE;
+    size_t mask = s->table_size - 1, i = (size_t)hash & mask;
+    while (s->table[i] != 0 && s->table[i] >> 32 != hash >> 32)
+        i = (i + 1) & mask;
+    return (uint32_t)s->table[i] - 1;
+}
+
 static void put(uint64_t *table, size_t size, uint64_t hash, uint32_t at)
 {
     size_t i = (size_t)hash & (size - 1);
     while (table[i] != 0)
         i = (i + 1) & (size - 1);
     table[i] = (hash & ~(uint64_t)UINT32_MAX) | (at + 1);
+}
+
+/* What of it fills whole ones, before anything is written. */
+static void in_huge_pages(void *memory, size_t bytes)
+{
+    const uintptr_t huge = (uintptr_t)1 << 21, from = ((uintptr_t)memory + huge - 1) & ~(huge - 1);
+    const uintptr_t to = ((uintptr_t)memory + bytes) & ~(huge - 1);
+    if (to > from)
+        (void)madvise((char *)memory + (from - (uintptr_t)memory), to - from, MADV_HUGEPAGE);
 }
 
 bool rcd__table_room(rcd_sessions *s, size_t more)
@@ -104,6 +124,7 @@ bool rcd__table_room(rcd_sessions *s, size_t more)
     uint64_t *table = rcd_calloc(size, sizeof *table);
     if (table == NULL)
         return false;
+    in_huge_pages(table, size * sizeof *table);
     for (size_t i = 0; i < s->table_size; i++) {
         if (s->table[i] == 0)
             continue;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { ROW_SMALL = 64 << 10, NEAR_BYTES = 1024 };
+enum { ROW_SMALL = 64 << 10, NEAR_BYTES = 1024, BRING_MAX = 64 };
 
 /* ---- busy sessions -------------------------------------------------------------------------- */
 
@@ -54,7 +54,7 @@ static rcd_status unknown(const rcd_sessions *s, const struct rcd_session_id *id
 }
 
 /* The worker reads the state in a moment: one of a million is in no cache. */
-static void bring_near(const rcd_sessions *s, const struct rcd__record *r)
+static void bring_row(const rcd_sessions *s, const struct rcd__record *r)
 {
     if (r->row == RCD__NONE)
         return;
@@ -62,6 +62,55 @@ static void bring_near(const rcd_sessions *s, const struct rcd__record *r)
     size_t bytes = s->rows.item < NEAR_BYTES ? s->rows.item : NEAR_BYTES;
     for (size_t at = 0; at < bytes; at += 64)
         __builtin_prefetch(row + at);
+    __builtin_prefetch(row + bytes - 1);
+}
+
+/* A load and not a prefetch, which is dropped when the page's address is not at hand; nobody waits for what
+ * it brings. */
+static void touch(const void *p)
+{
+    (void)*(const volatile char *)p;
+}
+
+/* What rcd__lru_unlink writes. */
+static void bring_neighbours(const rcd_sessions *s, const struct rcd__record *r)
+{
+    if (r->busy)
+        return;
+    if (r->prev != RCD__NONE)
+        touch(rcd__record_at(s, r->prev));
+    if (r->next != RCD__NONE)
+        touch(rcd__record_at(s, r->next));
+}
+
+/* Round by round, and all of a round at once: each needs what the one before has brought. */
+void rcd_sessions_bring(rcd_sessions *s, const struct rcd_session_id *const *ids, size_t n)
+{
+    uint64_t hash[BRING_MAX];
+    uint32_t at[BRING_MAX];
+    RCD_ASSERT(n <= BRING_MAX);
+    for (size_t i = 0; i < n; i++)
+        hash[i] = rcd__id_hash(ids[i]);
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < n && s->table_size > 0; i++)
+        touch(&s->table[hash[i] & (s->table_size - 1)]);
+    for (size_t i = 0; i < n; i++) {
+        at[i] = rcd__table_guess(s, hash[i]);
+        if (at[i] != RCD__NONE)
+            touch(rcd__record_at(s, at[i]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct rcd__record *r = at[i] != RCD__NONE ? rcd__record_at(s, at[i]) : NULL;
+        if (r != NULL && r->row != RCD__NONE)
+            touch(rcd__row_at(s, r->row));
+        if (r != NULL)
+            bring_neighbours(s, r);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (at[i] != RCD__NONE)
+            bring_row(s, rcd__record_at(s, at[i]));
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_session_id *id, unsigned flags,
@@ -78,7 +127,7 @@ rcd_status rcd_session_enter(rcd_sessions *s, const struct rcd_session_id *id, u
         st = rcd__session_make(s, id, RCD__PENDING, &at, retry_after_s, err);
     if (st == RCD_OK) {
         struct rcd__record *r = rcd__record_at(s, at);
-        bring_near(s, r);
+        bring_row(s, r);
         bool made = r->state == RCD__PENDING && !r->busy;
         if (r->busy || use_take(s, at)) {
             s->uses[r->prev].jobs++;

@@ -12,8 +12,9 @@ TestSuite(http_hold, .timeout = 20);
 
 static uv_loop_t loop;
 static rcd_http *server;
-static rcd_http_req *held[16];
+static rcd_http_req *held[16], *later;
 static size_t n_held, largest, n_over;
+static bool put_off; /* the first of those that are held is answered later after all */
 
 static void hold(void *ctx, rcd_http_req *req)
 {
@@ -32,6 +33,11 @@ static void settle(void *ctx)
 {
     (void)ctx;
     largest = n_held > largest ? n_held : largest;
+    if (put_off) {
+        put_off = false;
+        later = held[--n_held];
+        rcd_http_unhold(later);
+    }
     while (n_held > 0)
         rcd_http_respond(held[--n_held], 202, NULL, NULL, 0, NULL);
 }
@@ -145,6 +151,32 @@ Test(http_hold, pipelined_requests_are_answered_in_order)
     ask(fd, "/now");
     cr_expect_eq(answers(fd, 4), 204);
     close(fd);
+    end();
+}
+
+Test(http_hold, one_is_answered_later_after_all)
+{
+    start();
+    int fd[3];
+    put_off = true;
+    for (size_t i = 0; i < RCD_COUNT(fd); i++) {
+        fd[i] = client();
+        ask(fd[i], "/hold");
+    }
+    ask(fd[0], "/hold"); /* pipelined: must not overtake */
+    ask(fd[1], "/hold");
+    ask(fd[2], "/hold");
+    for (int i = 0; i < 200; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    cr_assert_not_null(later);
+    cr_expect_eq(n_over, 4, "%zu: the others have both answers, this one none", n_over);
+    cr_expect_eq(rcd_http_active(server), 1);
+    rcd_http_respond(later, 201, NULL, NULL, 0, NULL);
+    for (size_t i = 0; i < RCD_COUNT(fd); i++)
+        cr_expect_eq(answers(fd[i], 2), 202);
+    cr_expect_eq(n_over, 6, "%zu", n_over);
+    for (size_t i = 0; i < RCD_COUNT(fd); i++)
+        close(fd[i]);
     end();
 }
 

@@ -35,6 +35,34 @@ Test(sessions_steps, start_continue_end)
     small_close(&m);
 }
 
+Test(sessions_steps, asking_for_memory_changes_nothing)
+{
+    struct rcd_session_id who[64];
+    const struct rcd_session_id *ids[64];
+    for (size_t i = 0; i < RCD_COUNT(who); i++) {
+        who[i] = number(i % 60 + 1); /* some of them twice */
+        ids[i] = &who[i];
+    }
+    who[63] = text("nobody");
+    small_open(&m, NULL);
+    rcd_sessions_bring(m.s, ids, RCD_COUNT(ids)); /* of nobody at all */
+    for (uint64_t i = 1; i <= 40; i++)
+        cr_expect_eq(plain_step(&m, number(i), true, (float)i), RCD_OK);
+    struct rcd_session_turn last = {.end = true};
+    cr_expect_eq(small_step(&m, number(3), &last, 1), RCD_OK);
+    struct rcd_session_ref ref;
+    uint32_t use = 0;
+    cr_expect_eq(rcd_session_enter(m.s, &who[4], 0, &ref, &use, &m.retry_after_s, &m.err), RCD_OK,
+                 "busy");
+    rcd_sessions_bring(m.s, ids, 0);
+    rcd_sessions_bring(m.s, ids, RCD_COUNT(ids));
+    cr_expect_null(rcd_session_leave(m.s, use));
+    for (uint64_t i = 1; i <= 60; i++)
+        cr_expect_eq(small_value(&m, number(i)), i <= 40 && i != 3 ? (float)i : -1);
+    cr_expect_eq(rcd_sessions_live(m.s), 39);
+    small_close(&m);
+}
+
 Test(sessions_steps, a_step_is_done_once)
 {
     small_open(&m, NULL);
