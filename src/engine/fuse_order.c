@@ -1,8 +1,9 @@
 /* fuse_order.c - sparse products and the products of rows beside them.
  *
  * Which goes first: y = A (x W) is (A x) W, up to rounding. Sums over edges read the rows of all neighbours, so they are
- * taken where rows are narrower: of x, if W makes them wider; its bias and ReLU go to the product. Decided here, once,
- * for all that a plan does: full runs, batches and updates have the same bits.
+ * taken where rows are narrower: of x, unless W makes them narrower (rows as wide are summed first, too, since the
+ * product is then done with the sum); its bias and ReLU go to the product. Decided here, once, for all that a plan does:
+ * full runs, batches and updates have the same bits.
  *
  * What goes together: a product whose rows are the sums alone stands right behind the sum and is *joined*: a run may do
  * both, some rows at a time (ops/chain.c), and the sums are never made as a whole. */
@@ -50,8 +51,8 @@ static void move_node(struct rcd_body *main, size_t from, size_t to)
 
 /* ---- which goes first ------------------------------------------------------------------------------- */
 
-/* The MatMul that makes the sum's x, for it alone, wider than what goes in. */
-static struct rcd_node *wider_product(const struct order *o, const struct rcd_node *sum)
+/* The MatMul that makes the sum's x, for it alone, no narrower than what goes in. */
+static struct rcd_node *wide_product(const struct order *o, const struct rcd_node *sum)
 {
     struct rcd_body *main = &o->w->p->main;
     const struct rcd__spmm_state *s = sum->state;
@@ -69,8 +70,8 @@ static struct rcd_node *wider_product(const struct order *o, const struct rcd_no
         return NULL;
     const struct rcd__row_product *p = rcd__row_product_of(&main->nodes[i]);
     const bool no_c = main->nodes[i].n_in < 3 || main->nodes[i].in[2] == RCD_NO_VALUE;
-    const bool fits = p != NULL && no_c && !p->relu && p->b.k < p->b.n && has_width(o, x, p->b.n) &&
-                      has_width(o, main->nodes[i].in[0], p->b.k) &&
+    const bool fits = p != NULL && no_c && !p->relu && p->b.k <= p->b.n &&
+                      has_width(o, x, p->b.n) && has_width(o, main->nodes[i].in[0], p->b.k) &&
                       has_width(o, sum->out[0], p->b.n);
     return fits ? &main->nodes[i] : NULL;
 }
@@ -102,7 +103,7 @@ static struct rcd__row_product *with_end(const struct order *o, const struct rcd
 static bool narrow_first(const struct order *o, size_t at)
 {
     struct rcd_body *main = &o->w->p->main;
-    struct rcd_node *sum = &main->nodes[at], *product = wider_product(o, sum);
+    struct rcd_node *sum = &main->nodes[at], *product = wide_product(o, sum);
     bool known = false;
     const struct rcd_op *matmul = rcd__op_find("", "MatMul", 13, &known);
     if (product == NULL || matmul == NULL)

@@ -1,8 +1,8 @@
 /* sparse.inc.h - sums (or greatest, least values) over the edges that end in a row, in edge order.
  *
  * A block of columns stays in registers while the edges of a row go by, so each source row is read once
- * and each result written once; the rows to come are asked for ahead of time. Lanes past the end of a
- * row may hold what follows it in memory: they are never stored. */
+ * and each result written once; the rows to come are asked for ahead of time, every second line, since processors bring
+ * lines in pairs. Lanes past the end of a row may hold what follows it in memory: they are never stored. */
 
 enum { AHEAD = 8, SPMM_BLOCK = VF_LANES == 16 ? 16 : 8 }; /* edges; vectors of a block */
 
@@ -76,7 +76,7 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
             size_t ahead = e + AHEAD < s->n_edges ? e + AHEAD : s->n_edges - 1;
             const float *next = s->x + (size_t)s->col[ahead] * width + at;
 #pragma GCC unroll 16
-            for (size_t v = 0; v < nv; v += 16 / VF_LANES)
+            for (size_t v = 0; v < nv; v += 32 / VF_LANES)
                 __builtin_prefetch(next + v * VF_LANES, 0, 2);
             const float *we = s->w;
             if (we != NULL)
