@@ -44,5 +44,10 @@ void rcd_prom_sample_u64(struct rcd_prom *p, const char *name, const struct rcd_
 void rcd_prom_histogram(struct rcd_prom *p, const char *name, const struct rcd_label *labels,
                         size_t n_labels, const double *bounds, const uint64_t *counts, size_t n,
                         double sum);
+/** The whole machine, all processors; ticks since it started. False: not to be known here. Threading: any. */
+struct rcd_machine_use {
+    uint64_t busy_ticks, all_ticks, memory_total, memory_used; /* bytes */
+};
+RCD_MUST_CHECK bool rcd_machine_use(struct rcd_machine_use *ret);
 /** process_* family of the Prometheus client conventions, from /proc/self. Threading: any. */
 void rcd_prom_process(struct rcd_prom *p);

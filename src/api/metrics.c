@@ -195,7 +195,7 @@ void rcd__metrics(void *ctx, rcd_http_req *req)
         put_outcomes(&c);
         put_times(&c);
         if (api->opts.triton_metrics)
-            rcd__metrics_triton(&c.prom, c.rows, c.n);
+            rcd__metrics_triton(&c.prom, c.rows, c.n, &api->machine_before);
     } else {
         b.failed = true;
     }

@@ -9,4 +9,6 @@ struct rcd__metrics_row {
     struct rcd_queue_stats s;
 };
 
-void rcd__metrics_triton(struct rcd_prom *p, struct rcd__metrics_row *rows, size_t n);
+/** *before: what the machine had done when this was last asked. */
+void rcd__metrics_triton(struct rcd_prom *p, struct rcd__metrics_row *rows, size_t n,
+                         struct rcd_machine_use *before);

@@ -58,7 +58,25 @@ static const struct family counters[] = {
     {"nv_inference_compute_output_duration_us", "Time to write outputs.", output_us},
 };
 
-void rcd__metrics_triton(struct rcd_prom *p, struct rcd__metrics_row *list, size_t n)
+/* The machine's; where they cannot be known there are none. */
+static void machine(struct rcd_prom *p, struct rcd_machine_use *before)
+{
+    struct rcd_machine_use m;
+    if (!rcd_machine_use(&m))
+        return;
+    const uint64_t busy = m.busy_ticks - before->busy_ticks, all = m.all_ticks - before->all_ticks;
+    *before = m;
+    rcd_prom_family(p, "nv_cpu_utilization", "gauge",
+                    "Share of the processors' time in use since this was last asked.");
+    rcd_prom_sample(p, "nv_cpu_utilization", NULL, 0, all > 0 ? (double)busy / (double)all : 0);
+    rcd_prom_family(p, "nv_cpu_memory_total_bytes", "gauge", "Memory of the machine.");
+    rcd_prom_sample_u64(p, "nv_cpu_memory_total_bytes", NULL, 0, m.memory_total);
+    rcd_prom_family(p, "nv_cpu_memory_used_bytes", "gauge", "Memory of the machine in use.");
+    rcd_prom_sample_u64(p, "nv_cpu_memory_used_bytes", NULL, 0, m.memory_used);
+}
+
+void rcd__metrics_triton(struct rcd_prom *p, struct rcd__metrics_row *list, size_t n,
+                         struct rcd_machine_use *before)
 {
     for (size_t f = 0; f < RCD_COUNT(counters); f++) {
         rcd_prom_family(p, counters[f].name, "counter", counters[f].help);
@@ -86,4 +104,9 @@ void rcd__metrics_triton(struct rcd_prom *p, struct rcd__metrics_row *list, size
     for (size_t i = 0; i < n; i++)
         rcd_prom_sample_u64(p, "nv_inference_pending_request_count", list[i].labels, 2,
                             list[i].s.waiting);
+    rcd_prom_family(p, "nv_model_load_duration_secs", "gauge", "Time the version took to load.");
+    for (size_t i = 0; i < n; i++)
+        rcd_prom_sample(p, "nv_model_load_duration_secs", list[i].labels, 2,
+                        rcd_version_load_seconds(list[i].v));
+    machine(p, before);
 }

@@ -357,14 +357,19 @@ def test_configuration_and_counters_of_triton():
         c.create(id=5)
         run(c, 5, LSTM.steps(RNG, 3))
         text = d.call("GET", "/metrics")[1].decode()
-        figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nv_inference"))
+        figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nv_"))
         labels = f'model="m",version="1"'
         assert figures["nv_inference_request_success{" + labels + "}"] == "1", figures
         assert figures["nv_inference_exec_count{" + labels + "}"] == "1"
         assert int(figures["nv_inference_request_duration_us{" + labels + "}"]) > 0
         assert figures["nv_inference_request_failure{" + labels + ',reason="OTHER"}'] == "0"
+        assert float(figures["nv_model_load_duration_secs{" + labels + "}"]) > 0
+        memory = dict(line.split()[:2] for line in open("/proc/meminfo"))
+        assert float(figures["nv_cpu_memory_total_bytes"]) == 1024 * int(memory["MemTotal:"])
+        assert 0 < float(figures["nv_cpu_memory_used_bytes"]) < float(figures["nv_cpu_memory_total_bytes"])
+        assert 0 < float(figures["nv_cpu_utilization"]) <= 1
     with Serving() as (d, _):
-        assert b"nv_inference" not in d.call("GET", "/metrics")[1]
+        assert b"nv_" not in d.call("GET", "/metrics")[1]
 
 
 
