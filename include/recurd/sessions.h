@@ -139,6 +139,15 @@ void *rcd_session_leave(rcd_sessions *s, uint32_t use);
 /** Calls on its sessions may have to wait for a disk, or copy much. */
 bool rcd_sessions_slow(const rcd_sessions *s);
 bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id);
+enum rcd_session_where {
+    RCD_SESSION_NOWHERE,
+    RCD_SESSION_IN_MEMORY,
+    RCD_SESSION_ON_DISK, /* or nowhere: the disk has some, and was not asked */
+};
+enum rcd_session_where rcd_session_where(rcd_sessions *s, const struct rcd_session_id *id);
+/** Reads what the disk has of the session, and forgets it: a call that needs it a moment later finds it in the
+ * kernel's cache. Waits for the disk, but holds nothing that others wait for. Threading: any thread. */
+void rcd_session_fetch(const rcd_sessions *s, const struct rcd_session_id *id);
 
 /** A commit on its way to the disk: the request's memory, the store's business. */
 struct rcd_session_wait {

@@ -17,7 +17,7 @@
 
 static const size_t MAP_BYTES = (size_t)1 << 38; /* of addresses; the file grows as it is filled */
 
-enum { LITTLE_SPACE = 1 << 20 };
+enum { LITTLE_SPACE = 1 << 20, PAGE = 4096 };
 
 struct rcd__disk {
     MDB_env *env;
@@ -296,6 +296,23 @@ rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_session_id *id, struc
     if (rc == MDB_NOTFOUND)
         return RCD_ENOTFOUND;
     return rc == 0 ? RCD_OK : failed(s, rc, err);
+}
+
+void rcd__disk_touch(const rcd_sessions *s, const struct rcd_session_id *id)
+{
+    char text[RCD_SESSION_ID_MAX + 1];
+    MDB_txn *txn = NULL;
+    MDB_val key = key_of(id, text), value;
+    if (mdb_txn_begin(s->disk->env, NULL, MDB_RDONLY, &txn) != 0)
+        return;
+    if (mdb_get(txn, s->disk->dbi, &key, &value) == 0) {
+        const volatile char *bytes = value.mv_data;
+        for (size_t i = 0; i < value.mv_size; i += PAGE)
+            (void)bytes[i];
+        if (value.mv_size > 0)
+            (void)bytes[value.mv_size - 1];
+    }
+    mdb_txn_abort(txn);
 }
 
 bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],

@@ -158,6 +158,20 @@ rcd_status rcd__place_open(rcd_sessions *s, struct rcd_error *err)
     return st == RCD_OK ? move_in(s, runtime, err) : st;
 }
 
+void rcd__keep_damaged(const rcd_sessions *s, bool *done)
+{
+    if (*done)
+        return;
+    *done = true;
+    char name[4300];
+    rcd__aside_name(s->path != NULL ? s->path : s->live, "damaged", name, sizeof name);
+    if (rcd__file_copy(s->file.fd, name))
+        rcd__store_say(s, LOG_ERR, "%s is damaged: kept aside as %s", s->live, name);
+    else
+        rcd__store_say(s, LOG_ERR, "%s is damaged, and cannot be kept aside as %s: %s", s->live,
+                       name, strerror(errno));
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
 void rcd__place_close(const rcd_sessions *s)

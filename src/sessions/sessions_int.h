@@ -51,6 +51,8 @@ static inline void *rcd__slab_at(const struct rcd__slab *b, uint32_t at)
 }
 /** Add the segment at `offset` of the file, as found; its items are not free and not used. */
 RCD_MUST_CHECK bool rcd__slab_adopt(struct rcd__slab *b, size_t offset, size_t bytes);
+/** Maps all of an adopted segment: it is about to be read. */
+void rcd__slab_near(const struct rcd__slab *b, size_t segment);
 /** After adoption: put an item that nobody uses on the free list. */
 void rcd__slab_unused(struct rcd__slab *b, uint32_t at);
 
@@ -210,8 +212,10 @@ uint32_t rcd__table_find(const rcd_sessions *s, const struct rcd_session_id *id)
 uint32_t rcd__table_guess(const rcd_sessions *s, uint64_t hash);
 /** For so many more records than are used. False: no memory. */
 RCD_MUST_CHECK bool rcd__table_room(rcd_sessions *s, size_t more);
-/** Asks for the memory that a search for the id will look at. */
-void rcd__table_fetch(const rcd_sessions *s, const struct rcd_session_id *id);
+/** Asks for the memory that a search will look at. */
+void rcd__table_fetch(const rcd_sessions *s, uint64_t hash);
+/** False: there is one with the record's id. There must be room. */
+RCD_MUST_CHECK bool rcd__table_add(rcd_sessions *s, uint64_t hash, uint32_t at);
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at);
 void rcd__table_remove(rcd_sessions *s, const struct rcd_session_id *id);
 /** "7", or the text, quoted; for messages. */
@@ -284,6 +288,8 @@ rcd_status rcd__disk_end(rcd_sessions *s, bool good, struct rcd_error *err);
 /** RCD_ENOTFOUND without a message; out NULL: only whether it is there. */
 RCD_MUST_CHECK rcd_status rcd__disk_get(rcd_sessions *s, const struct rcd_session_id *id,
                                         struct rcd_buf *out, struct rcd_error *err);
+/** Brings its pages into memory. Needs no lock. */
+void rcd__disk_touch(const rcd_sessions *s, const struct rcd_session_id *id);
 /** The first id behind `after` (NULL: of all); its text in text[RCD_SESSION_ID_MAX]. */
 bool rcd__disk_next(rcd_sessions *s, const struct rcd_session_id *after, char text[],
                     struct rcd_session_id *ret, struct rcd__image_about *about);
@@ -367,6 +373,9 @@ void rcd__aside_name(const char *path, const char *how, char name[], size_t byte
 RCD_MUST_CHECK bool rcd__file_aside(const rcd_sessions *s, const char *path, const char *how,
                                     char name[], size_t bytes);
 
+/** The file that serves is damaged: once (*done), and before anything in it is mended, a copy goes aside. */
+void rcd__keep_damaged(const rcd_sessions *s, bool *done);
+
 int rcd__folder_sync(const char *path);
 
 /* ---- convert.c: before anything is served; RCD_EIO, RCD_ENOMEM, RCD_ENOSPC ---- */
@@ -376,7 +385,7 @@ RCD_MUST_CHECK rcd_status rcd__convert_to_none(const rcd_sessions *s, struct rcd
 /** A store that is only read: nothing is written or removed at its end. store.c */
 RCD_MUST_CHECK rcd_status rcd__sessions_source(const struct rcd_sessions_opts *opts,
                                                rcd_sessions **ret, struct rcd_error *err);
-/** The list of idle sessions by their last use. recover.c; false: no memory */
+/** The list of idle sessions by their last use. idle.c; false: no memory */
 RCD_MUST_CHECK bool rcd__idle_sort(rcd_sessions *s);
 
 /* ---- head.c ---- */
@@ -397,4 +406,14 @@ void rcd__head_write(const rcd_sessions *s);
 /* ---- recover.c ---- */
 /** Open or make the file; take over what it holds. */
 RCD_MUST_CHECK rcd_status rcd__recover(rcd_sessions *s, struct rcd_error *err);
+
+/* ---- recover_items.c ---- */
+struct rcd__taken {
+    size_t good, bad; /* sessions */
+    bool aside;       /* a copy of the file as it was found is made, or was tried */
+};
+/** What is whole in the segments that were adopted. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__take_items(rcd_sessions *s, struct rcd__taken *taken,
+                                          struct rcd_error *err);
+
 void rcd__store_say(const rcd_sessions *s, int priority, const char *fmt, ...) RCD_PRINTF(3, 4);

@@ -80,11 +80,11 @@ static char *map_huge(struct rcd__slab *b, size_t bytes)
     return segment;
 }
 
-static char *map(struct rcd__slab *b, size_t offset, size_t bytes, int how)
+static char *map(struct rcd__slab *b, size_t offset, size_t bytes)
 {
     if (b->file->fd < 0 && b->n_segments >= HUGE_FROM && bytes <= HUGE / 2)
         return map_huge(b, bytes);
-    int flags = how | (b->file->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+    int flags = b->file->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
     char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, b->file->fd,
                    b->file->fd >= 0 ? (off_t)offset : 0);
     return p != MAP_FAILED ? p : NULL;
@@ -104,7 +104,7 @@ static bool grow(struct rcd__slab *b, bool *ret_full)
         return false;
     int rc = f->fd >= 0 ? posix_fallocate(f->fd, (off_t)f->size, (off_t)bytes) : 0;
     *ret_full = rc == ENOSPC || rc == EDQUOT || rc == EFBIG;
-    char *p = rc == 0 ? map(b, f->size, bytes, 0) : NULL;
+    char *p = rc == 0 ? map(b, f->size, bytes) : NULL;
     if (p == NULL)
         return false;
     struct rcd__segment *g = (struct rcd__segment *)(void *)p;
@@ -158,9 +158,15 @@ bool rcd__slab_adopt(struct rcd__slab *b, size_t offset, size_t bytes)
 {
     if (bytes != segment_bytes(b) || !room(b))
         return false;
-    char *p = map(b, offset, bytes, MAP_POPULATE); /* all of it is about to be read */
+    char *p = map(b, offset, bytes);
     if (p == NULL)
         return false;
     add(b, p);
     return true;
+}
+
+void rcd__slab_near(const struct rcd__slab *b, size_t segment)
+{
+    /* without it, or before Linux 5.14, each page is a fault */
+    (void)madvise(b->segments[segment], segment_bytes(b), MADV_POPULATE_READ);
 }

@@ -96,12 +96,17 @@ uint32_t rcd__table_guess(const rcd_sessions *s, uint64_t hash)
     return (uint32_t)s->table[i] - 1;
 }
 
+static uint64_t entry(uint64_t hash, uint32_t at)
+{
+    return (hash & ~(uint64_t)UINT32_MAX) | (at + 1);
+}
+
 static void put(uint64_t *table, size_t size, uint64_t hash, uint32_t at)
 {
     size_t i = (size_t)hash & (size - 1);
     while (table[i] != 0)
         i = (i + 1) & (size - 1);
-    table[i] = (hash & ~(uint64_t)UINT32_MAX) | (at + 1);
+    table[i] = entry(hash, at);
 }
 
 /* What of it fills whole ones, before anything is written. */
@@ -138,9 +143,19 @@ bool rcd__table_room(rcd_sessions *s, size_t more)
     return true;
 }
 
-void rcd__table_fetch(const rcd_sessions *s, const struct rcd_session_id *id)
+void rcd__table_fetch(const rcd_sessions *s, uint64_t hash)
 {
-    __builtin_prefetch(&s->table[rcd__id_hash(id) & (s->table_size - 1)], 1);
+    __builtin_prefetch(&s->table[hash & (s->table_size - 1)], 1);
+}
+
+bool rcd__table_add(rcd_sessions *s, uint64_t hash, uint32_t at)
+{
+    const struct rcd_session_id id = rcd__record_id(s, rcd__record_at(s, at));
+    uint64_t *slot = &s->table[slot_of(s, &id, hash)];
+    if (*slot != 0)
+        return false;
+    *slot = entry(hash, at);
+    return true;
 }
 
 void rcd__table_put(rcd_sessions *s, uint64_t hash, uint32_t at)

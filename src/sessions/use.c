@@ -186,6 +186,22 @@ bool rcd_session_known(rcd_sessions *s, const struct rcd_session_id *id)
     return known;
 }
 
+enum rcd_session_where rcd_session_where(rcd_sessions *s, const struct rcd_session_id *id)
+{
+    if (s->disk == NULL)
+        return RCD_SESSION_NOWHERE;
+    pthread_mutex_lock(&s->lock);
+    bool here = rcd__table_find(s, id) != RCD__NONE, away = s->n_spilled > 0;
+    pthread_mutex_unlock(&s->lock);
+    return here ? RCD_SESSION_IN_MEMORY : away ? RCD_SESSION_ON_DISK : RCD_SESSION_NOWHERE;
+}
+
+void rcd_session_fetch(const rcd_sessions *s, const struct rcd_session_id *id)
+{
+    if (s->disk != NULL)
+        rcd__disk_touch(s, id);
+}
+
 /* ---- the run ---------------------------------------------------------------------------------- */
 
 static struct rcd__record *live(const rcd_sessions *s, struct rcd_session_ref ref,
