@@ -292,16 +292,37 @@ static bool is_small(const struct rcd__infer *x)
     return x->coding_in == RCD_CODING_IDENTITY && len <= SMALL_BODY;
 }
 
-/* A body that was read apart. */
-static void read_apart(struct rcd__infer *x, const struct rcd_error *failed)
+/* Its session, if it has one, is in memory or nowhere, or near on the disk. */
+static void take(void *job)
 {
-    struct rcd_error err = *failed;
-    x->decoded = x->apart = true;
-    if (err.code == RCD_OK)
-        err.code = rcd__infer_take(x, &err);
+    struct rcd__infer *x = job;
+    struct rcd_error err = {.code = RCD_OK};
+    err.code = rcd__infer_take(x, &err);
     if (err.code == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, rcd__infer_submit))
         return;
-    rcd__infer_submit(x, err.code == RCD_OK ? NULL : &err);
+    if (err.code != RCD_OK || x->apart || !rcd__infer_arrive(x))
+        rcd__infer_submit(x, err.code == RCD_OK ? NULL : &err);
+}
+
+/* The body was read. */
+static void go_on(struct rcd__infer *x, const struct rcd_error *failed)
+{
+    x->decoded = true;
+    if (failed->code != RCD_OK) {
+        rcd__infer_submit(x, failed);
+        return;
+    }
+    const char *model = rcd_version_model(x->version);
+    if (x->seq.given && rcd__session_fetch(x->api, model, &x->seq.id, take, x))
+        x->apart = true;
+    else
+        take(x);
+}
+
+static void read_apart(struct rcd__infer *x, const struct rcd_error *failed)
+{
+    x->apart = true;
+    go_on(x, failed);
 }
 
 void rcd__infer(void *ctx, rcd_http_req *req)
@@ -320,12 +341,11 @@ void rcd__infer(void *ctx, rcd_http_req *req)
     const bool here = st == RCD_OK && taken_by_loop(x);
     if (here && rcd__infer_read_apart(x, read_apart))
         return;
-    x->decoded = st == RCD_OK && (here || is_small(x));
-    if (x->decoded)
-        st = rcd__infer_decode(x, &err);
-    err.code = st;
-    if (st == RCD_OK && x->on_graph.graph != NULL && !rcd__graph_bind(x, rcd__infer_submit))
+    if (st == RCD_OK && (here || is_small(x))) {
+        err.code = rcd__infer_read(x, &err);
+        go_on(x, &err);
         return;
-    if (st != RCD_OK || !rcd__infer_arrive(x))
-        rcd__infer_submit(x, st == RCD_OK ? NULL : &err);
+    }
+    err.code = st;
+    rcd__infer_submit(x, st == RCD_OK ? NULL : &err);
 }

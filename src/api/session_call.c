@@ -45,37 +45,51 @@ static void after(uv_work_t *work, int status)
     call_free(c);
 }
 
-void rcd__session_call(rcd_api *api, rcd_http_req *req, rcd__session_run *how)
+/* Its session is in memory or nowhere, or near on the disk. */
+static void begin(void *call)
 {
+    struct rcd__session_call *c = call;
+    rcd_api *api = c->api;
     size_t len = 0;
-    struct rcd__session_path p;
-    if (!rcd__session_path(api, req, &p))
-        return;
-    struct rcd__session_call *c = rcd_calloc(1, sizeof *c);
-    if (c == NULL) {
-        rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
-        rcd__session_path_done(&p);
+    if (!rcd__session_path(api, c->req, &c->p)) {
+        rcd_free(c);
         return;
     }
-    *c = (struct rcd__session_call){.api = api, .req = req, .p = p, .run = how, .status = 200};
     c->work.data = c;
     rcd_buf_init(&c->body, RCD__ANSWER_MAX);
     rcd_arena_init(&c->arena, 4 * api->opts.max_body_bytes + (1u << 20));
-    (void)rcd_http_body(req, &len);
-    if (len <= BODY_SMALL && !rcd_sessions_slow(p.store->sessions)) {
+    (void)rcd_http_body(c->req, &len);
+    if (len <= BODY_SMALL && !rcd_sessions_slow(c->p.store->sessions)) {
         run(&c->work);
         answer(c);
         call_free(c);
         return;
     }
-    rcd__store_hold(p.store); /* whatever becomes of its versions */
+    rcd__store_hold(c->p.store); /* whatever becomes of its versions */
     if (uv_queue_work(api->opts.loop, &c->work, run, after) == 0) {
         api->pending++;
         return;
     }
-    rcd__store_release(p.store);
-    rcd_http_respond_error(req, RCD_EUNAVAILABLE, "no helper thread for the request", 1);
+    rcd__store_release(c->p.store);
+    rcd_http_respond_error(c->req, RCD_EUNAVAILABLE, "no helper thread for the request", 1);
     call_free(c);
+}
+
+void rcd__session_call(rcd_api *api, rcd_http_req *req, rcd__session_run *how)
+{
+    const char *model = rcd_http_segment(req, "model");
+    struct rcd_session_id id;
+    bool given = false;
+    struct rcd__session_call *c = rcd_calloc(1, sizeof *c);
+    if (c == NULL) {
+        rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
+        return;
+    }
+    *c = (struct rcd__session_call){.api = api, .req = req, .run = how, .status = 200};
+    if (rcd__session_id_in_path(req, &id, &given, NULL) == RCD_OK && given &&
+        rcd__session_fetch(api, model, &id, begin, c))
+        return;
+    begin(c); /* what is wrong with the path is told there */
 }
 
 rcd_status rcd__call_session(struct rcd__session_call *c, int status,

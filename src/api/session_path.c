@@ -25,17 +25,26 @@ static rcd_status parse(const char *text, struct rcd_session_id *ret, struct rcd
     return RCD_OK;
 }
 
+rcd_status rcd__session_id_in_path(const rcd_http_req *req, struct rcd_session_id *ret,
+                                   bool *ret_given, struct rcd_error *err)
+{
+    const char *text = rcd_http_segment(req, "session");
+    *ret_given = text != NULL;
+    return text != NULL ? parse(text, ret, err) : RCD_OK;
+}
+
 static rcd_status find(rcd_api *api, rcd_http_req *req, struct rcd__session_path *p,
                        struct rcd_error *err)
 {
-    const char *model = rcd_version_model(p->version), *id = rcd_http_segment(req, "session");
+    const char *model = rcd_version_model(p->version);
+    bool given = false;
     if (rcd__served(p->version)->store == NULL)
         return rcd_fail(err, RCD_EINVAL, "model '%s' keeps no state: model.json has no \"state\"",
                         model);
-    rcd_status st = id != NULL ? parse(id, &p->id, err) : RCD_OK;
+    rcd_status st = rcd__session_id_in_path(req, &p->id, &given, err);
     if (st != RCD_OK)
         return st;
-    p->store = id != NULL ? rcd__store_with(api->opts.stores, model, &p->id) : NULL;
+    p->store = given ? rcd__store_with(api->opts.stores, model, &p->id) : NULL;
     if (p->store == NULL || p->store == rcd__served(p->version)->store)
         p->store = rcd__store_of(p->version);
     return RCD_OK;

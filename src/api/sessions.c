@@ -53,6 +53,7 @@ static rcd_status read_create(const rcd_http_req *req, json_t *body, struct rcd_
 rcd_status rcd__session_id_free(const rcd_api *api, const char *model,
                                 const struct rcd_session_id *id, struct rcd_error *err)
 {
+    rcd__stores_fetch(api->opts.stores, model, id); /* asking needs the stores' lock */
     if (!rcd__stores_have(api->opts.stores, model, id))
         return RCD_OK;
     return rcd_fail(err, RCD_ECONFLICT, "model '%s' has a session of this id already", model);

@@ -9,6 +9,10 @@ struct rcd__session_path {
     struct rcd__store *store; /* that has the session, else where new ones begin */
     struct rcd_session_id id;
 };
+/** The session that the path names; RCD_EINVAL. False in *ret_given: it names none. */
+RCD_MUST_CHECK rcd_status rcd__session_id_in_path(const rcd_http_req *req,
+                                                  struct rcd_session_id *ret, bool *ret_given,
+                                                  struct rcd_error *err);
 /** False when an error was answered. */
 RCD_MUST_CHECK bool rcd__session_path(rcd_api *api, rcd_http_req *req,
                                       struct rcd__session_path *ret);

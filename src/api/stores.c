@@ -257,14 +257,20 @@ struct rcd__store *rcd__store_of(rcd_version *v)
     return store;
 }
 
-struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i)
+static struct rcd__store *at(const rcd_stores *s, const char *model, size_t i)
 {
-    pthread_mutex_lock(&s->lock);
     struct rcd__store *p = s->first;
     for (; p != NULL; p = p->next) {
         if ((model == NULL || strcmp(p->model, model) == 0) && i-- == 0)
             break;
     }
+    return p;
+}
+
+struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i)
+{
+    pthread_mutex_lock(&s->lock);
+    struct rcd__store *p = at(s, model, i);
     pthread_mutex_unlock(&s->lock);
     return p;
 }
@@ -290,6 +296,39 @@ bool rcd__stores_have(rcd_stores *s, const char *model, const struct rcd_session
     return have;
 }
 
+bool rcd__stores_away(rcd_stores *s, const char *model, const struct rcd_session_id *id)
+{
+    bool here = false, away = false;
+    pthread_mutex_lock(&s->lock); /* none of them goes meanwhile */
+    for (const struct rcd__store *p = s->first; !here && p != NULL; p = p->next) {
+        if (strcmp(p->model, model) != 0)
+            continue;
+        enum rcd_session_where where = rcd_session_where(p->sessions, id);
+        here = where == RCD_SESSION_IN_MEMORY;
+        away = away || where == RCD_SESSION_ON_DISK;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return away && !here;
+}
+
+void rcd__stores_fetch(rcd_stores *s, const char *model, const struct rcd_session_id *id)
+{
+    for (size_t i = 0;; i++) {
+        pthread_mutex_lock(&s->lock);
+        struct rcd__store *p = at(s, model, i);
+        bool away = p != NULL && rcd_session_where(p->sessions, id) == RCD_SESSION_ON_DISK;
+        if (away)
+            p->users++; /* it stays while it is read without the lock */
+        pthread_mutex_unlock(&s->lock);
+        if (p == NULL)
+            return;
+        if (away) {
+            rcd_session_fetch(p->sessions, id);
+            rcd__store_release(p);
+        }
+    }
+}
+
 void rcd__store_pin(struct rcd__store *store, rcd_registry *registry)
 {
     rcd_version *v = NULL;
@@ -307,7 +346,9 @@ void rcd__stores_tick(rcd_stores *s, rcd_registry *registry, const rcd_api *api)
     struct rcd__store *p = NULL;
     for (size_t i = 0; (p = rcd__store_at(s, NULL, i)) != NULL; i++) {
         rcd_version *v = NULL;
-        rcd_sessions_tick(p->sessions, rcd__infer_reading_ms(api, p->model));
+        const uint64_t reading = rcd__infer_reading_ms(api, p->model),
+                       fetching = rcd__session_fetching_ms(api, p->model);
+        rcd_sessions_tick(p->sessions, reading > fetching ? reading : fetching);
         if (rcd_sessions_live(p->sessions) == 0) {
             v = p->version;
             p->version = NULL;

@@ -39,6 +39,10 @@ struct rcd__store *rcd__store_with(rcd_stores *s, const char *model,
                                    const struct rcd_session_id *id);
 /** Has any of the model's stores the session? Threading: any thread. */
 bool rcd__stores_have(rcd_stores *s, const char *model, const struct rcd_session_id *id);
+/** No store of the model has the session in memory, and one may have it on disk. Threading: any thread. */
+bool rcd__stores_away(rcd_stores *s, const char *model, const struct rcd_session_id *id);
+/** rcd_session_fetch in all stores of the model. Threading: any thread. */
+void rcd__stores_fetch(rcd_stores *s, const char *model, const struct rcd_session_id *id);
 /** The i-th store of a model (NULL: of all), in no order. Threading: loop. */
 struct rcd__store *rcd__store_at(rcd_stores *s, const char *model, size_t i);
 struct rcd_prom;

@@ -110,3 +110,29 @@ Test(sessions_list, a_new_version_brings_its_limits)
     cr_expect(strstr(m.said, "sessions.durable") != NULL, "%s", m.said);
     small_close(&m); /* and what was charged is given back */
 }
+
+Test(sessions_list, where_one_is_and_what_a_fetch_leaves_as_it_is)
+{
+    struct rcd_sessions_opts opts = {.overflow = RCD_OVERFLOW_SPILL, .max_bytes = 20000};
+    char room[24];
+    size_t here = 0, away = 0;
+    begin(&opts);
+    cr_expect_eq(rcd_session_where(m.s, &(struct rcd_session_id){.number = 9}), RCD_SESSION_NOWHERE,
+                 "nothing is on disk yet");
+    for (size_t i = 1; i <= 600; i++)
+        cr_assert_eq(plain_step(&m, id_of(i, room), true, 1), RCD_OK, "%s", m.err.text);
+    for (size_t i = 1; i <= 600; i++) {
+        const struct rcd_session_id id = id_of(i, room);
+        const enum rcd_session_where where = rcd_session_where(m.s, &id);
+        here += where == RCD_SESSION_IN_MEMORY;
+        away += where == RCD_SESSION_ON_DISK;
+        rcd_session_fetch(m.s, &id);
+        cr_assert_eq(rcd_session_where(m.s, &id), where, "session %zu moved", i);
+    }
+    cr_expect_eq(here + away, 600);
+    cr_expect(here > 20 && away > 300, "%zu here, %zu away", here, away);
+    const struct rcd_session_id first = id_of(1, room);
+    cr_expect_eq(small_steps(&m, first), 1);
+    cr_expect_eq(rcd_session_where(m.s, &first), RCD_SESSION_IN_MEMORY, "it was asked for");
+    end();
+}
