@@ -1,6 +1,6 @@
 """test_graph_changes.py - results that follow the changes of a graph, and the streams that tell of them.
 
-usage: test_graph_changes.py RECURD. Graphs and changes are those of test_graphs.py."""
+usage: test_graph_changes.py RECURD. Graphs and changes are those of graph_client.py."""
 
 import http.client
 import json
@@ -8,8 +8,8 @@ import pathlib
 import shutil
 
 import daemon
-from test_graphs import (F, GAE, GCN, RNG, Crowd, Graph, edge_index, good, infer, output, read, refused, rows, serving,
-                         tensor, vector)
+from graph_client import (F, GAE, GCN, RNG, Crowd, Graph, edge_index, good, infer, output, read, refused, rows, serving,
+                          tensor, vector)
 
 GAT, SAGE = "graph_gat_ts18", "graph_sage_mean_ts18"
 WAIT_S = 20

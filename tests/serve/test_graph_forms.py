@@ -13,7 +13,7 @@ import time
 
 import daemon
 import golden
-from test_graphs import F, edge_index, good, infer, output, refused, rows, single, tensor, vector
+from graph_client import F, edge_index, good, infer, output, refused, rows, single, tensor, vector
 
 RNG = random.Random(9)
 PERMUTED = ["graph_gcn_ts18", "graph_gat_ts18", "graph_gatv2_dyn18", "graph_sage_mean_dyn18", "graph_sage_max_dyn18", "graph_gin_ts18",

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +19,15 @@ static void on_log(void *ctx, int priority, const char *line)
     struct small *m = ctx;
     (void)priority;
     snprintf(m->said + strlen(m->said), sizeof m->said - strlen(m->said), "%s\n", line);
+}
+
+void small_folder(char folder[64], bool in_memory)
+{
+    snprintf(folder, 64, "/dev/shm/recurd-sessions-XXXXXX");
+    if (in_memory && mkdtemp(folder) != NULL)
+        return;
+    snprintf(folder, 64, "/tmp/recurd-sessions-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
 }
 
 void small_open(struct small *m, const struct rcd_sessions_opts *more)

@@ -11,6 +11,8 @@ struct small {
     char said[2048]; /* what was logged */
 };
 
+/** A folder for a store's files, new; `in_memory` where there is one: nothing waits for a disk. */
+void small_folder(char folder[64], bool in_memory);
 /** More than the defaults of `more` may be NULL. */
 void small_open(struct small *m, const struct rcd_sessions_opts *more);
 void small_close(struct small *m);

@@ -22,8 +22,7 @@ static size_t size;
 
 static void begin(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/recurd-disk-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    small_folder(folder, false);
     snprintf(path, sizeof path, "%s/s", folder);
     snprintf(file, sizeof file, "%s.lmdb", path);
     opts = (struct rcd_sessions_opts){

@@ -17,8 +17,7 @@ static bool seen[N + 1];
 
 static void begin(struct rcd_sessions_opts *opts)
 {
-    snprintf(folder, sizeof folder, "/tmp/recurd-list-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    small_folder(folder, false);
     snprintf(path, sizeof path, "%s/s", folder);
     opts->path = path;
     small_open(&m, opts);

@@ -27,8 +27,7 @@ static struct image in_memory, on_disk;
 
 static void begin(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/recurd-place-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    small_folder(folder, false);
     snprintf(copy, sizeof copy, "%s/copy", folder);
     snprintf(live, sizeof live, "%s/live", folder);
     opts = (struct rcd_sessions_opts){

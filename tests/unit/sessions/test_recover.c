@@ -21,12 +21,7 @@ static struct rcd_sessions_opts opts;
 
 static void begin(void)
 {
-    snprintf(folder, sizeof folder,
-             "/dev/shm/recurd-sessions-XXXXXX"); /* nothing waits for a disk */
-    if (mkdtemp(folder) == NULL) {
-        snprintf(folder, sizeof folder, "/tmp/recurd-sessions-XXXXXX");
-        cr_assert_not_null(mkdtemp(folder));
-    }
+    small_folder(folder, true);
     snprintf(path, sizeof path, "%s/s", folder);
     opts = (struct rcd_sessions_opts){
         .path = path, .durable = RCD_DURABLE_PROCESS, .ring = 2, .fingerprint = 5};
