@@ -1,9 +1,10 @@
-/* arch_c.c - the kernels in plain C with fmaf: the definition of correct, on any CPU. */
+/* arch_c.c - the kernels in plain C with fmaf: the definition of correct, on any CPU; so simple rather than blocked. */
 #include "kernels_int.h"
 
 #include <math.h>
 
 #define VF_LANES 4
+#define KERNELS_SIMPLE 1
 #define KERNELS_LEVEL RCD_CPU_C
 #define KERNELS_NAME "c"
 #define v_fma(a, b, c) fma_lanes((a), (b), (c))

@@ -47,32 +47,33 @@ INLINE void bf16_tile(const int R, const int NV, size_t k, const float *const *a
     }
 }
 
+#define BF16_TILE(R, NV)                                                                           \
+    case NV:                                                                                       \
+        if ((NV) <= REDUCED_VECTORS)                                                               \
+            bf16_tile(R, NV, k, a, b, ldb, c, at);                                                 \
+        break;
 #define BF16_ROWS(R)                                                                               \
     case R:                                                                                        \
-        if (nv == 1)                                                                               \
-            bf16_tile(R, 1, k, a, b, ldb, c, at);                                                  \
-        else if (nv == 2)                                                                          \
-            bf16_tile(R, 2, k, a, b, ldb, c, at);                                                  \
-        BF16_WIDE(R)                                                                               \
+        switch (nv) {                                                                              \
+            BF16_TILE(R, 1)                                                                        \
+            BF16_TILE(R, 2)                                                                        \
+            BF16_TILE(R, 3)                                                                        \
+            BF16_TILE(R, 4)                                                                        \
+        }                                                                                          \
         break;
-#if VF_LANES != 8
-#define BF16_WIDE(R)                                                                               \
-    else if (nv == 3) bf16_tile(R, 3, k, a, b, ldb, c, at);                                        \
-    else bf16_tile(R, 4, k, a, b, ldb, c, at);
-#else
-#define BF16_WIDE(R)
-#endif
 
 static void bf16_strip(size_t rows, size_t nv, size_t k, const float *const *a, const uint32_t *b,
                        size_t ldb, float (*c)[MAX_WIDTH], size_t at)
 {
     switch (rows) {
         BF16_ROWS(1)
+#ifndef KERNELS_SIMPLE
         BF16_ROWS(2)
         BF16_ROWS(3)
         BF16_ROWS(4)
         BF16_ROWS(5)
         BF16_ROWS(6)
+#endif
     default:
         break;
     }

@@ -7,7 +7,7 @@
 
 /* Their chains of dependent operations are long, so R vectors go through them side by side, operation by operation: the
  * processor does not look far enough ahead to find the next vector's by itself. */
-enum { GATE_ROWS = VF_LANES == 16 ? 6 : 3 }; /* what the registers hold */
+enum { GATE_ROWS = MAX_ROWS == 1 ? 1 : VF_LANES == 16 ? 6 : 3 }; /* what the registers hold */
 
 #define EACH(r) _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
 
@@ -219,8 +219,10 @@ INLINE void units_each(units_rows *f, const struct units *s, size_t rows)
         some = left <= GATE_ROWS ? left : left < 2 * GATE_ROWS ? (left + 1) / 2 : GATE_ROWS;
         switch (some) {
             UNITS_ROWS(1)
+#ifndef KERNELS_SIMPLE
             UNITS_ROWS(2)
             UNITS_ROWS(3)
+#endif
 #if VF_LANES == 16
             UNITS_ROWS(4)
             UNITS_ROWS(5)

@@ -8,7 +8,7 @@
  * A quantised row: its scale (f32) in the first 64 bytes, then the planes of upper and lower bits. */
 #include "reduced.inc.h"
 
-enum { INT8_ROWS = VF_LANES == 16 ? 3 : 2, ROW_HEAD = 64 };
+enum { INT8_ROWS = MAX_ROWS == 1 ? 1 : VF_LANES == 16 ? 3 : 2, ROW_HEAD = 64 };
 
 typedef uint8_t vb __attribute__((vector_size(VF_LANES)));
 
@@ -122,31 +122,34 @@ INLINE void int8_tile(const int R, const int NV, const struct rcd_packed *w,
     }
 }
 
-#define INT8_TILES(R)                                                                              \
-    if (nv == 1)                                                                                   \
-        int8_tile(R, 1, w, q, col, at, width, c);                                                  \
-    else if (nv == 2)                                                                              \
-        int8_tile(R, 2, w, q, col, at, width, c);                                                  \
-    INT8_WIDE(R)
-#if VF_LANES != 8
-#define INT8_WIDE(R)                                                                               \
-    else if (nv == 3) int8_tile(R, 3, w, q, col, at, width, c);                                    \
-    else int8_tile(R, 4, w, q, col, at, width, c);
-#else
-#define INT8_WIDE(R)
-#endif
+#define INT8_TILE(R, NV)                                                                           \
+    case NV:                                                                                       \
+        if ((NV) <= REDUCED_VECTORS)                                                               \
+            int8_tile(R, NV, w, q, col, at, width, c);                                             \
+        break;
+#define INT8_ROWS_OF(R)                                                                            \
+    case R:                                                                                        \
+        switch (nv) {                                                                              \
+            INT8_TILE(R, 1)                                                                        \
+            INT8_TILE(R, 2)                                                                        \
+            INT8_TILE(R, 3)                                                                        \
+            INT8_TILE(R, 4)                                                                        \
+        }                                                                                          \
+        break;
 
 static void int8_strip(size_t rows, size_t nv, const struct rcd_packed *w, unsigned char *const *q,
                        size_t col, size_t at, size_t width, float (*c)[MAX_WIDTH])
 {
-    if (rows == 1) {
-        INT8_TILES(1)
-    } else if (rows == 2) {
-        INT8_TILES(2)
-#if VF_LANES == 16
-    } else {
-        INT8_TILES(3)
+    switch (rows) {
+        INT8_ROWS_OF(1)
+#ifndef KERNELS_SIMPLE
+        INT8_ROWS_OF(2)
 #endif
+#if VF_LANES == 16
+        INT8_ROWS_OF(3)
+#endif
+    default:
+        break;
     }
 }
 

@@ -8,6 +8,8 @@
 /* Sixteens of columns in a strip of R rows of a panel of so many sixteens: what the registers hold. */
 INLINE int strip_sixteens(const int R, const int panel)
 {
+    if (MAX_ROWS == 1)
+        return 1;
     if (VF_LANES == 16)
         return R <= 6 ? 4 : panel == 3 ? 3 : 2;
     return R == 1 ? 4 : R <= 3 ? 2 : 1;
@@ -111,7 +113,7 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
 
 #define TILE(R, S)                                                                                 \
     case S:                                                                                        \
-        if ((S) <= strip_sixteens(R, S) && far)                                                    \
+        if ((S) <= strip_sixteens(R, S) && MAX_ROWS > 1 && far)                                    \
             tile(1, R, S, true, s);                                                                \
         else if ((S) <= strip_sixteens(R, S))                                                      \
             tile(1, R, S, false, s);                                                               \
@@ -130,11 +132,13 @@ static void strip(size_t rows, size_t sixteens, bool far, const struct strip *s)
 {
     switch (rows) {
         TILE_ROWS(1)
+#ifndef KERNELS_SIMPLE
         TILE_ROWS(2)
         TILE_ROWS(3)
         TILE_ROWS(4)
         TILE_ROWS(5)
         TILE_ROWS(6)
+#endif
 #if VF_LANES == 16
         TILE_ROWS(7)
         TILE_ROWS(8)
@@ -230,7 +234,7 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
     k->p.rows = rows;
     k->p.w = w;
     const unsigned most_rows =
-        VF_LANES == 16 && (w == 3 * RCD_LANES || (n <= MAX_ROWS && !k->far)) ? MAX_ROWS : 6;
+        VF_LANES != 16 || w == 3 * RCD_LANES || (n <= MAX_ROWS && !k->far) ? MAX_ROWS : 6;
     k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
     k->n_small = k->groups - n % k->groups;

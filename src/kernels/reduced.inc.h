@@ -4,7 +4,13 @@
 
 /* Rows and vectors of a tile; how far ahead a stream of weights is asked for: a page, because the
  * processor's own prefetching ends with each. */
-enum { REDUCED_ROWS = 6, REDUCED_VECTORS = VF_LANES == 8 ? 2 : 4, REDUCED_AHEAD = 4096 };
+enum {
+    REDUCED_ROWS = MAX_ROWS == 1 ? 1 : 6,
+    REDUCED_VECTORS = MAX_ROWS == 1   ? 1
+                      : VF_LANES == 8 ? 2
+                                      : 4,
+    REDUCED_AHEAD = 4096
+};
 
 /* The lines of NV vectors. Of 16 rows the first block waits for memory too, and for the others a few
  * instructions more are lost in the products. */

@@ -4,7 +4,12 @@
  * and each result written once; the rows to come are asked for ahead of time, every second line, since processors bring
  * lines in pairs. Lanes past the end of a row may hold what follows it in memory: they are never stored. */
 
-enum { AHEAD = 8, SPMM_BLOCK = VF_LANES == 16 ? 16 : 8 }; /* edges; vectors of a block */
+enum {
+    AHEAD = 8,
+    SPMM_BLOCK = MAX_ROWS == 1    ? 1
+                 : VF_LANES == 16 ? 16
+                                  : 8
+}; /* edges; vectors of a block */
 
 INLINE vf spmm_load(const float *p, const float *end, size_t n)
 {
@@ -123,10 +128,12 @@ INLINE void spmm_columns(const struct rcd_spmm *s, size_t from, size_t to, rcd_s
         n = n < nv * VF_LANES ? n : nv * VF_LANES;
         switch (nv) {
             SPMM_SIZE(1)
+#ifndef KERNELS_SIMPLE
             SPMM_SIZE(2)
             SPMM_SIZE(3)
             SPMM_SIZE(4)
             SPMM_SIZE(8)
+#endif
 #if VF_LANES == 16
             SPMM_SIZE(16)
 #endif

@@ -9,7 +9,13 @@ typedef float vf __attribute__((vector_size(VF_LANES * 4)));
 typedef int32_t vi __attribute__((vector_size(VF_LANES * 4)));
 typedef float vf_mem __attribute__((vector_size(VF_LANES * 4), aligned(4), may_alias));
 
-enum { PER16 = RCD_LANES / VF_LANES, MAX_ROWS = VF_LANES == 16 ? 8 : 6, MAX_WIDTH = 64 };
+/* KERNELS_SIMPLE: one row at a time everywhere; code that is small and easy to check. */
+#ifdef KERNELS_SIMPLE
+enum { MAX_ROWS = 1 };
+#else
+enum { MAX_ROWS = VF_LANES == 16 ? 8 : 6 };
+#endif
+enum { PER16 = RCD_LANES / VF_LANES, MAX_WIDTH = 64 };
 
 #define INLINE static inline __attribute__((always_inline))
 
