@@ -157,6 +157,10 @@ struct rcd_lstm_step {
     float *const *c_out;
     const struct rcd_packed *r; /* 4-gate groups, k = hidden */
     size_t unit_from, unit_to;
+    /* Not NULL: the inputs, whose projection is done here and not read from pre */
+    const float *const *x;      /* f32[w->k] */
+    const struct rcd_packed *w; /* 4-gate groups, f32 */
+    const float *bias;          /* f32[4 * round_up(hidden,16)] */
 };
 
 /** One GRU step, default activations (f = sigmoid, g = tanh; Cho et al. 2014): gates z r h.

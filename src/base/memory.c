@@ -50,7 +50,7 @@ void *rcd_realloc(void *old, size_t bytes)
     return fails_now() ? NULL : realloc(old, bytes != 0 ? bytes : 1);
 }
 
-enum { HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
+enum { HUGE_PAGE = 2 << 20, LARGE = HUGE_PAGE / 4 * 3 };
 
 void *rcd_alloc_aligned(size_t bytes)
 {
@@ -60,11 +60,13 @@ void *rcd_alloc_aligned(size_t bytes)
     rounded &= ~(size_t)(RCD_ALIGN - 1);
     if (rounded < LARGE)
         return aligned_alloc(RCD_ALIGN, rounded != 0 ? rounded : RCD_ALIGN);
-    /* rows of a large table that are read in the order of a graph's edges: with small pages, most of
-     * the time would go into finding the page */
-    void *p = aligned_alloc(HUGE_PAGE, (rounded + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+    /* Rows of a large table that are read in the order of a graph's edges: with small pages, most of the time would go
+     * into finding the page. And weights that just fill the second-level cache: small pages are scattered over its sets.
+     * An end of less than half a huge page stays on small ones. */
+    const size_t whole = (rounded + HUGE_PAGE / 2) & ~(size_t)(HUGE_PAGE - 1);
+    void *p = aligned_alloc(HUGE_PAGE, whole > rounded ? whole : rounded);
     if (p != NULL)
-        (void)madvise(p, rounded, MADV_HUGEPAGE);
+        (void)madvise(p, whole, MADV_HUGEPAGE);
     return p;
 }
 

@@ -18,7 +18,6 @@ INLINE int strip_sixteens(const int R, const int panel)
 enum {
     STRIP_MAX = 4 * PER16,
     MAX_PANELS = VF_LANES == 16 ? 4 : 1, /* side by side, for one row */
-    FETCH_STEPS = 2 /* steps of k that a panel is brought to the first level ahead of its use */
 };
 
 /* A tile's work: columns [at, at + 16 S) of a panel, steps [k0, k0 + k) of the inner dimension. */
@@ -30,7 +29,8 @@ struct strip {
     const float *const *from;
     float *const *to;
     size_t at;
-    size_t apart; /* floats between panels that are walked side by side */
+    size_t apart;             /* floats between panels that are walked side by side */
+    const struct strip *then; /* goes on with the same chains: its a, b, k0, k, ahead count */
     const char
         *ahead; /* what to ask for meanwhile: bytes that later tiles read, one line a step of k */
     size_t ahead_step;
@@ -41,8 +41,9 @@ INLINE void tile_step(const int P, const int R, const int S, const bool FAR, con
                       size_t i, const float *b, size_t w, size_t apart,
                       vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
 {
-    const int NV = S * PER16,
-              fetched = FAR || R >= 4 ? S : 0; /* a panel for few rows is just read */
+    const int NV = S * PER16, fetched = FAR || R >= 4 ? S : 0; /* for few rows it is just read */
+    /* Steps ahead; where a strip is all rows the panel may come from afar. */
+    const size_t early = R >= 7 && S == 2 ? 8 : 2;
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
         vf x, col[STRIP_MAX];
@@ -51,7 +52,7 @@ INLINE void tile_step(const int P, const int R, const int S, const bool FAR, con
             col[v] = v_load(b + (size_t)p * apart + v * VF_LANES);
 #pragma GCC unroll 4
         for (int j = 0; j < fetched; j++)
-            __builtin_prefetch(b + FETCH_STEPS * w + 16 * j, 0, 3);
+            __builtin_prefetch(b + early * w + 16 * j, 0, 3);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             x = v_set1(a[r][i]);
@@ -62,32 +63,18 @@ INLINE void tile_step(const int P, const int R, const int S, const bool FAR, con
     }
 }
 
-/* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). FAR: the
- * next panel comes from beyond the second level. */
-INLINE void tile(const int P, const int R, const int S, const bool FAR, const struct strip *s)
+/* The chains of a strip: R rows, S sixteens of columns of each of P panels. */
+INLINE void tile_steps(const int P, const int R, const int S, const bool FAR, const struct strip *s,
+                       size_t at, vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
 {
-    const int NV = S * PER16;
     /* Where a strip is a whole panel its steps are a constant apart. */
     const size_t w = VF_LANES == 16 && (R <= 6 || S == 3) ? 16 * (size_t)S : s->w;
     const size_t apart = s->apart, ahead_step = s->ahead_step;
-    const float *b = s->b + s->at, *a[MAX_ROWS];
+    const float *b = s->b + at, *a[MAX_ROWS];
     const char *ahead = s->ahead;
-    vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX];
-    float *to[MAX_PANELS * MAX_ROWS]; /* read before anything is stored */
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
         a[r] = s->a[r] + s->k0;
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) {
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            const float *from = s->from[p * R + r] + s->at;
-            to[p * R + r] = s->to[p * R + r] + s->at;
-#pragma GCC unroll 16
-            for (int v = 0; v < NV; v++)
-                acc[p][r][v] = v_load(from + (size_t)v * VF_LANES);
-        }
-    }
     size_t i = 0;
     for (const size_t end = s->k & ~(size_t)1; i < end; i += 2, b += 2 * w) {
         if (FAR) {
@@ -100,6 +87,31 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
     }
     if (i < s->k)
         tile_step(P, R, S, FAR, a, i, b, w, apart, acc);
+}
+
+/* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). FAR: tiles
+ * ask for the next panel, which comes from beyond the second level. */
+INLINE void tile(const int P, const int R, const int S, const bool FAR, const struct strip *s)
+{
+    const int NV = S * PER16;
+    const size_t at = s->at;
+    vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX];
+    float *to[MAX_PANELS * MAX_ROWS]; /* read before anything is stored */
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            const float *from = s->from[p * R + r] + at;
+            to[p * R + r] = s->to[p * R + r] + at;
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; v++)
+                acc[p][r][v] = v_load(from + (size_t)v * VF_LANES);
+        }
+    }
+    do {
+        tile_steps(P, R, S, FAR, s, at, acc);
+        s = s->then;
+    } while (P == 1 && s != NULL);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 8
@@ -212,12 +224,20 @@ enum {
     ONE_LEVEL_BYTES = 1 << 21 /* and one beyond this does not */
 };
 
+/* Rows times a matrix. */
+struct factors {
+    const struct rcd_packed *b;
+    const float *const *a;
+};
+
 struct block {
     const struct rcd_packed *b;
     const float *const *a;
-    const float **from; /* [BLOCK_ROWS] */
+    struct factors before; /* what the chains begin with, in panels alike; or b is NULL */
+    const float **from;    /* [BLOCK_ROWS] */
     float **to;
-    bool far;
+    bool far;       /* matrices that do not stay in the second level */
+    bool ahead;     /* tiles ask for the next panel, of which there is time to read a share */
     struct patch p; /* the block's rows of a panel */
     /* The rows in groups as equal as can be, as a tile of one or two would not fill the multipliers; those of
      * `small` rows first, then those with one more. */
@@ -233,22 +253,25 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
     const unsigned n = (unsigned)rows;
     k->p.rows = rows;
     k->p.w = w;
-    const unsigned most_rows =
-        VF_LANES != 16 || w == 3 * RCD_LANES || (n <= MAX_ROWS && !k->far) ? MAX_ROWS : 6;
+    const bool one_pass = n <= MAX_ROWS && (!k->far || k->b->k < LONG_K);
+    const unsigned most_rows = VF_LANES != 16 || w == 3 * RCD_LANES || one_pass ? MAX_ROWS : 6;
     k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
+    k->ahead = k->far && (k->groups > 1 || k->small <= 6);
     k->n_small = k->groups - n % k->groups;
     const unsigned most = (unsigned)strip_sixteens((int)k->small, (int)w / RCD_LANES) * RCD_LANES;
     k->ahead_step = (unsigned)(w * sizeof(float)) / (k->groups * (((unsigned)w + most - 1) / most));
 }
 
 /* All strips of a panel for one group of rows. */
-INLINE void group_strips(const struct block *k, size_t rows, struct strip *s)
+INLINE void group_strips(const struct block *k, size_t rows, struct strip *s, struct strip *then)
 {
     const size_t most = (size_t)strip_sixteens((int)rows, (int)s->w / RCD_LANES) * RCD_LANES;
     for (s->at = 0; s->at < s->w; s->at += most) {
-        strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->far, s);
+        strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->ahead, s);
         s->ahead += s->k * k->ahead_step;
+        if (then != NULL)
+            then->ahead += then->k * k->ahead_step;
     }
 }
 
@@ -257,11 +280,19 @@ INLINE void group_strips(const struct block *k, size_t rows, struct strip *s)
 INLINE void block_rows(const struct block *k, const struct patch_work work, const void *what)
 {
     const struct rcd_packed *b = k->b;
-    const bool parts = b->k >= LONG_K && k->groups > 1 && b->padded >= PARTS_WIDTH;
+    const struct factors before = k->before;
+    const bool two = before.b != NULL;
+    const bool parts = b->k >= LONG_K && k->groups > 1 && b->padded >= PARTS_WIDTH && !two;
     const size_t w = k->p.w, part = parts ? PART_K : b->k;
-    struct strip s = {.w = w, .ahead_step = k->ahead_step};
+    struct strip s = {.w = w, .ahead_step = k->ahead_step}, first = s;
+    if (two) {
+        first.k = before.b->k;
+        first.b = before.b->data + k->p.col * first.k;
+        first.ahead = (const char *)(first.b + first.k * w);
+        first.then = &s;
+    }
     do {
-        const bool first = s.k0 == 0, last = s.k0 + part >= b->k;
+        const bool begins = s.k0 == 0, last = s.k0 + part >= b->k;
         s.k = last ? b->k - s.k0 : part;
         s.b = b->data + k->p.col * b->k + s.k0 * w;
         s.ahead = (const char *)(s.b + s.k * w);
@@ -269,7 +300,7 @@ INLINE void block_rows(const struct block *k, const struct patch_work work, cons
         for (unsigned g = 0; g < k->groups; g++, p.row += p.rows) {
             const size_t at_row = p.row - k->p.row;
             p.rows = g < k->n_small ? k->small : k->small + 1;
-            if (first)
+            if (begins)
                 work.start(what, &p, k->from + at_row, k->to + at_row);
             if (last) {
                 struct patch next = {p.col, w, p.row + p.rows, p.rows};
@@ -279,9 +310,16 @@ INLINE void block_rows(const struct block *k, const struct patch_work work, cons
                     work.touch(what, &next);
             }
             s.a = k->a + p.row;
-            s.from = first ? k->from + at_row : (const float *const *)k->to + at_row;
+            s.from = begins ? k->from + at_row : (const float *const *)k->to + at_row;
             s.to = k->to + at_row;
-            group_strips(k, p.rows, &s);
+            if (two) {
+                first.a = before.a + p.row;
+                first.from = s.from;
+                first.to = s.to;
+                group_strips(k, p.rows, &first, &s);
+            } else {
+                group_strips(k, p.rows, &s, NULL);
+            }
             if (last)
                 work.finish(what, &p, k->to + at_row);
         }
@@ -318,20 +356,24 @@ INLINE size_t panels_beside(size_t bytes, size_t left)
 }
 
 /* Columns [begin, end) of b, whole panels. */
-INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n_rows,
-                  const float *const *a, const struct patch_work work, const void *what)
+INLINE void sweep_both(struct factors before, const struct rcd_packed *b, size_t begin, size_t end,
+                       size_t n_rows, const float *const *a, const struct patch_work work,
+                       const void *what)
 {
     float buf[BLOCK_ROWS][MAX_WIDTH]
         __attribute__((aligned(64))); /* 17 KB: nothing calls deeper from here */
     const float *from[BLOCK_ROWS];
     float *to[BLOCK_ROWS];
-    const size_t bytes = b->k * b->padded * sizeof(float);
-    struct block k = {.b = b, .a = a, .from = from, .to = to, .far = bytes > NEAR_BYTES};
+    const size_t inner = b->k + (before.b != NULL ? before.b->k : 0);
+    const size_t bytes = inner * b->padded * sizeof(float);
+    struct block k = {.b = b, .a = a, .before = before, .from = from, .to = to};
+    k.far = bytes > NEAR_BYTES;
     for (size_t col = begin, w = 0; col < end; col += w) {
         w = rcd__panel_width(b, col);
         k.p.col = col;
         k.p.row = 0;
-        const size_t panels = n_rows == 1 ? panels_beside(bytes, (end - col) / w) : 1;
+        const size_t panels =
+            n_rows == 1 && before.b == NULL ? panels_beside(bytes, (end - col) / w) : 1;
         if (panels > 1) {
             k.p.rows = 1;
             k.p.w = w;
@@ -349,6 +391,12 @@ INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n
             block_rows(&k, work, what);
         }
     }
+}
+
+INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n_rows,
+                  const float *const *a, const struct patch_work work, const void *what)
+{
+    sweep_both((struct factors){NULL, NULL}, b, begin, end, n_rows, a, work, what);
 }
 
 /* ---- products ---------------------------------------------------------------------------------- */

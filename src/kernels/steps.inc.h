@@ -44,9 +44,33 @@ INLINE void lstm_touch(const void *what, const struct patch *p)
     }
 }
 
+/* With the inputs' part of the chains. */
+INLINE void lstm_whole_start(const void *what, const struct patch *p, const float **from,
+                             float **to)
+{
+    const struct rcd_lstm_step *s = what;
+    (void)to;
+    for (size_t r = 0; r < p->rows; r++)
+        from[r] = s->bias + p->col;
+}
+
+INLINE void lstm_whole_touch(const void *what, const struct patch *p)
+{
+    const struct rcd_lstm_step *s = what;
+    for (size_t r = p->row; r < p->row + p->rows; r++) {
+        touch_floats_to_write(s->c_in[r] + p->col / 4, RCD_LANES);
+        touch_floats_to_write(s->h_out[r] + p->col / 4, RCD_LANES);
+    }
+}
+
 static void lstm_step(const struct rcd_lstm_step *s)
 {
     size_t end = padded_units(unit_end(s->hidden, s->unit_to));
+    if (s->x != NULL) {
+        sweep_both((struct factors){s->w, s->x}, s->r, 4 * s->unit_from, 4 * end, s->rows, s->h_in,
+                   (struct patch_work){lstm_whole_touch, lstm_whole_start, lstm_finish}, s);
+        return;
+    }
     sweep(s->r, 4 * s->unit_from, 4 * end, s->rows, s->h_in,
           (struct patch_work){lstm_touch, lstm_start, lstm_finish}, s);
 }

@@ -89,6 +89,9 @@ static void step(const struct rcd_cell_step *s)
                                     .c_in = (const float *const *)s->c,
                                     .c_out = s->c,
                                     .r = &s->w->r,
+                                    .x = s->x,
+                                    .w = &s->w->w,
+                                    .bias = s->w->bias,
                                     .unit_from = s->unit_from,
                                     .unit_to = s->unit_to};
         k->lstm_step(&one);
@@ -126,6 +129,7 @@ static rcd_status check(struct rcd_check *k)
     s->pack = pack;
     s->step = step;
     s->splits = fused;
+    s->takes_inputs = fused;
     int64_t input_forget = 0;
     rcd_status st = rcd__attr_int(k, "input_forget", 0, &input_forget);
     s->input_forget = input_forget != 0;

@@ -33,6 +33,8 @@ struct rcd_cell_step {
     int dir;
     size_t n;
     float *const *pre; /* projection rows: f32[gates * padded hidden]; may be overwritten */
+    const float *const
+        *x; /* not NULL (only if spec->takes_inputs): inputs, and no projection rows */
     const float *const *h_in;
     float *const *h_out;
     float *const *c;           /* LSTM: updated in place */
@@ -63,6 +65,8 @@ struct rcd_cell_spec {
     void (*step)(const struct rcd_cell_step *s);
     /** May a step over these weights be done by several threads, each for some of the units? NULL: no. */
     bool (*splits)(const struct rcd_cell_spec *s, const struct rcd_cell_weights *w);
+    /** Can a step over these weights do the projection of its inputs as well? NULL: no. */
+    bool (*takes_inputs)(const struct rcd_cell_spec *s, const struct rcd_cell_weights *w);
     /* packed at load when the weights are constants */
     bool packed;
     size_t input;

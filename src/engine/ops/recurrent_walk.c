@@ -18,6 +18,11 @@ enum {
     CHUNK_ROWS = 256,      /* rows of one projection */
     CHUNK_ROWS_NEAR = 128, /* where both matrices stay in the second level: beside them, */
     NEAR_BYTES = 1 << 19,  /* if they are not larger than this */
+    /* A step of many lanes takes its inputs itself, as chains through both matrices: nothing is written and read
+     * in between. Then both are read again at each step, which so many lanes must make up for. */
+    WHOLE_LANES_NEAR = 12,
+    WHOLE_LANES = 24,
+    WHOLE_BYTES = 5 << 19,
     MAX_PARTS = 64,
     WORTH_SHARING_NS = 50 * 1000 /* of work: waking and meeting take some microseconds */
 };
@@ -36,6 +41,7 @@ struct walk {
     bool backward;
     int dir;
     size_t chunk, steps; /* of time */
+    size_t whole_lanes;  /* from so many lanes on steps take the inputs themselves; 0: never */
     size_t row_floats;   /* of a projection row */
     float *pre, *tmp;
     void *scratch; /* of products */
@@ -65,6 +71,11 @@ static float *state_after(const struct walk *w, const struct rcd_lane *ln, size_
                          : ln->h_buf[t & 1];
 }
 
+static const float *input_of(const struct walk *w, const struct rcd_lane *ln, size_t t)
+{
+    return ln->x + (w->backward ? ln->len - 1 - t : t) * ln->x_step;
+}
+
 /* Units [from, to) of a part; sixteens, as equal as can be. */
 static size_t unit_bound(const struct walk *w, size_t part)
 {
@@ -80,7 +91,7 @@ static void project(const struct walk *w, size_t part, size_t n, size_t from, si
         n = active_at(w->l, n, t);
         for (size_t i = 0; i < n; i++, rows++) {
             const struct rcd_lane *ln = &w->l->lanes[i];
-            p->x_rows[rows] = ln->x + (w->backward ? ln->len - 1 - t : t) * ln->x_step;
+            p->x_rows[rows] = input_of(w, ln, t);
             p->pre_rows[rows] = w->pre + rows * w->row_floats;
         }
     }
@@ -98,11 +109,13 @@ static void project(const struct walk *w, size_t part, size_t n, size_t from, si
     rcd_gemm_any(w->l->call->kern, &g);
 }
 
+/* pre NULL: of the inputs themselves. */
 static void one_step(const struct walk *w, size_t part, size_t n, size_t t, float *const *pre)
 {
     const struct part *p = &w->parts[part];
     for (size_t i = 0; i < n; i++) {
         const struct rcd_lane *ln = &w->l->lanes[i];
+        p->x_rows[i] = input_of(w, ln, t);
         p->h_in[i] = t == 0 ? ln->h : state_after(w, ln, t - 1);
         p->h_out[i] = state_after(w, ln, t);
         p->c[i] = ln->c;
@@ -113,6 +126,7 @@ static void one_step(const struct walk *w, size_t part, size_t n, size_t t, floa
                                  .dir = w->dir,
                                  .n = n,
                                  .pre = pre,
+                                 .x = pre == NULL ? p->x_rows : NULL,
                                  .h_in = p->h_in,
                                  .h_out = p->h_out,
                                  .c = p->c,
@@ -134,16 +148,18 @@ static void walk_part(void *ctx, size_t part, size_t end)
     size_t n = w->l->n_lanes;
     if (part >= w->n_parts)
         return;
-    for (size_t from = 0; from < w->steps; from += w->chunk) {
-        size_t to = from + w->chunk < w->steps ? from + w->chunk : w->steps;
+    for (size_t from = 0, to = 0; from < w->steps; from = to) {
         n = active_at(w->l, n, from);
-        project(w, part, n, from, to);
-        float *const *pre = w->parts[part].pre_rows;
+        const bool whole = w->whole_lanes != 0 && n >= w->whole_lanes;
+        to = whole ? from + 1 : from + w->chunk < w->steps ? from + w->chunk : w->steps;
+        if (!whole)
+            project(w, part, n, from, to);
+        float *const *pre = whole ? NULL : w->parts[part].pre_rows;
         size_t active = n;
         for (size_t t = from; t < to; t++) {
             active = active_at(w->l, active, t);
             one_step(w, part, active, t, pre);
-            pre += active;
+            pre = whole ? NULL : pre + active;
             if (w->n_parts > 1)
                 rcd__meet(&w->meeting, w->n_parts);
         }
@@ -246,6 +262,10 @@ bool rcd__walk_time(const struct rcd_layer *l, const struct rcd_cell_weights *we
     w.chunk = n >= rows ? 1 : rows / n;
     if (w.chunk > w.steps)
         w.chunk = w.steps;
+    if (l->spec->takes_inputs != NULL && l->spec->takes_inputs(l->spec, weights))
+        w.whole_lanes = bytes <= NEAR_BYTES    ? WHOLE_LANES_NEAR
+                        : bytes <= WHOLE_BYTES ? WHOLE_LANES
+                                               : 0;
     w.n_parts = parts_for(&w);
     if (!walk_memory(&w, n, w.chunk * n))
         return false;

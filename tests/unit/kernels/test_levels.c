@@ -95,6 +95,17 @@ Test(levels, products_agree)
     }
 }
 
+/* Larger than the second level, and in parts. */
+Test(levels, large_products_agree)
+{
+    uint32_t seed = 5;
+    for (size_t rows = 1; rows <= MAX_ROWS; rows += 6) {
+        check_product(rows, 1030, 130, seed++);
+        check_product(rows, 510, 300, seed++);
+    }
+    check_product(8, 510, 300, seed);
+}
+
 /* Every third row is full, the others have an element in 16 that is not zero; of one the chains underflow to -0
  * before zeros follow. */
 static void check_zeros(size_t rows, size_t k, size_t n, uint32_t seed)
@@ -353,4 +364,92 @@ Test(levels, rows_agree)
         cr_assert(fabs(total - 1.0) < 1e-5);
         free(x);
     }
+}
+
+/* ---- steps that take their inputs themselves ---------------------------------------------------- */
+
+struct inputs {
+    struct rcd_lstm_step step; /* x, w and bias set */
+    float *states, *gates;     /* f32[4][rows][hidden]: h, h', c, c'; f32[rows][w->padded] */
+};
+
+/* Projection and step by one kernel, or one after another. */
+static void run_inputs(const struct rcd_kernels *k, const struct inputs *in, bool whole,
+                       size_t from, size_t rows)
+{
+    struct rcd_lstm_step s = in->step;
+    float *gates[MAX_ROWS], *states[4][MAX_ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        gates[r] = in->gates + r * s.w->padded;
+        for (size_t i = 0; i < 4; i++)
+            states[i][r] = in->states + (i * in->step.rows + from + r) * s.hidden;
+    }
+    s.rows = rows;
+    s.x += from;
+    s.h_in = (const float *const *)states[0];
+    s.h_out = states[1];
+    s.c_in = (const float *const *)states[2];
+    s.c_out = states[3];
+    if (!whole) {
+        struct rcd_gemm g = {
+            .rows = rows, .a = s.x, .c = gates, .b = s.w, .bias = s.bias, .c_padded = true};
+        k->gemm(&g);
+        s.pre = (const float *const *)gates;
+        s.x = NULL;
+    }
+    k->lstm_step(&s);
+}
+
+static void check_inputs(size_t rows, size_t input, size_t hidden, uint32_t seed)
+{
+    static const uint8_t map[4] = {0, 1, 2, 3};
+    size_t w_bytes = 0, r_bytes = 0, state_bytes = rows * hidden * sizeof(float);
+    cr_assert(rcd_packed_gates_bytes(4, hidden, input, &w_bytes) &&
+              rcd_packed_gates_bytes(4, hidden, hidden, &r_bytes));
+    struct rcd_packed w = {.data = aligned_alloc(64, w_bytes)};
+    struct rcd_packed r = {.data = aligned_alloc(64, r_bytes)};
+    float *raw = random_floats(4 * hidden * (input > hidden ? input : hidden), &seed);
+    rcd_pack_gates(&w, raw, 4, map, hidden, input);
+    rcd_pack_gates(&r, raw, 4, map, hidden, hidden);
+    float *x = random_floats(rows * input, &seed), *bias = random_floats(w.padded, &seed);
+    float *want = malloc(2 * state_bytes);
+    const float *x_rows[MAX_ROWS];
+    for (size_t i = 0; i < rows; i++)
+        x_rows[i] = x + i * input;
+    struct inputs in = {.states = random_floats(4 * rows * hidden, &seed),
+                        .gates = random_floats(rows * w.padded, &seed),
+                        .step = {.rows = rows, .hidden = hidden, .x = x_rows, .w = &w, .r = &r}};
+    in.step.bias = bias;
+    float *h = in.states + rows * hidden, *c = in.states + 3 * rows * hidden;
+    run_inputs(rcd_kernels_for(RCD_CPU_C), &in, false, 0, rows);
+    memcpy(want, h, state_bytes);
+    memcpy((char *)want + state_bytes, c, state_bytes);
+    for (int i = 0; i < 2 * RCD_CPU_MAX; i++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)(i / 2));
+        if (k == NULL)
+            continue;
+        memset(h, 0, state_bytes);
+        memset(c, 0, state_bytes);
+        for (size_t from = 0, some = i % 2 == 0 ? rows : 1; from < rows; from += some)
+            run_inputs(k, &in, true, from, some);
+        cr_assert(memcmp(h, want, state_bytes) == 0 &&
+                      memcmp(c, (char *)want + state_bytes, state_bytes) == 0,
+                  "%zu inputs, %zu units, %zu rows%s on %s", input, hidden, rows,
+                  i % 2 == 0 ? "" : " one by one", k->name);
+    }
+    free(w.data), free(r.data), free(raw), free(x), free(bias), free(want);
+    free(in.states), free(in.gates);
+}
+
+Test(levels, steps_of_inputs_agree)
+{
+    static const size_t inputs[] = {1, 16, 37, 1030}, hiddens[] = {1, 16, 70};
+    uint32_t seed = 17;
+    for (size_t i = 0; i < RCD_COUNT(inputs); i++) {
+        for (size_t j = 0; j < RCD_COUNT(hiddens); j++) {
+            for (size_t rows = 1; rows <= MAX_ROWS; rows += 6)
+                check_inputs(rows, inputs[i], hiddens[j], seed++);
+        }
+    }
+    check_inputs(8, 600, 40, seed);
 }
