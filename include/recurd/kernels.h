@@ -249,13 +249,16 @@ struct rcd_edge_step {
     float alpha, beta;
 };
 
-/** Softmax over the edges of a row, for each group by itself, in edge order:
+/** Softmax over the edges of each row, for each group by itself, in edge order:
  * y = exp(a - m) / (chain of sums + eps), m the greatest a (at least `floor`; a NaN is taken).
  * raw: y = a / (chain of sums + eps). y may be a. */
 struct rcd_edge_softmax {
-    size_t n, groups; /* edges of the row */
-    const float *a;   /* f32[n][groups] */
+    size_t rows, groups;
+    const int32_t *
+        ptr; /* i32[rows + 1]: row i has the edges [ptr[i] - ptr[0], ptr[i + 1] - ptr[0]) of a and y */
+    const float *a; /* f32[edges][groups] */
     float *y;
+    float *sums; /* scratch f32[edges][groups] */
     float floor, eps;
     bool raw;
 };
@@ -272,6 +275,8 @@ struct rcd_kernels {
     void (*unary)(rcd_unary f, size_t n, const float *x, float *y, float alpha, float beta);
     /** Fixed 16-lane tree: lane l adds x[l], x[l+16], ... in order, then lanes fold 8, 4, 2, 1. */
     float (*sum)(size_t n, const float *x);
+    /** y[r] = sum(n, x + r * n), r < rows. */
+    void (*sums)(size_t rows, size_t n, const float *x, float *y);
     float (*max)(size_t n, const float *x); /* NaN if any is NaN; -inf for n = 0 */
     /** Stable softmax (or log of it) over one contiguous row; y may be x. */
     void (*softmax)(size_t n, const float *x, float *y, bool log);

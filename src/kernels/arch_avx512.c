@@ -14,6 +14,11 @@
 #define v_positions(x, base, at) positions((__m512)(x), base, at)
 #define v_load_part(p, n) ((vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), (p)))
 #define v_store_part(p, v, n) _mm512_mask_storeu_ps((p), (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#define v_every(p, step)                                                                           \
+    ((vf)_mm512_i32gather_ps(_mm512_mullo_epi32(_mm512_set1_epi32((int)(step)), LANE_NUMBERS),     \
+                             (p), 4))
+#define v_permute(x, at) ((vf)_mm512_permutexvar_ps((__m512i)(at), (__m512)(x)))
+#define LANE_NUMBERS _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 /* Unsigned times signed bytes: pairs in 16 bits (exact for 7-bit planes), then pairs of those. */
 #define v_dot4(acc, u, s)                                                                          \
     ((acc) + (vi)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)(u), (__m512i)(s)),               \
@@ -22,9 +27,8 @@
 static inline unsigned positions(__m512 x, uint32_t base, uint32_t *at)
 {
     const __mmask16 is = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    _mm512_storeu_si512(
-        at, _mm512_maskz_compress_epi32(is, _mm512_add_epi32(_mm512_set1_epi32((int)base), lanes)));
+    const __m512i all = _mm512_add_epi32(_mm512_set1_epi32((int)base), LANE_NUMBERS);
+    _mm512_storeu_si512(at, _mm512_maskz_compress_epi32(is, all));
     return (unsigned)__builtin_popcount(is);
 }
 

@@ -55,8 +55,7 @@ static void edge_step(const struct rcd_edge_step *s)
     case RCD_EDGE_SUMS:
         for (size_t t = 0; t < s->n; t++) {
             const float *a = edge_side(&s->a, t);
-            for (size_t j = 0; j < s->width; j++)
-                s->y[t * s->width + j] = row_sum(s->inner, a + j * s->inner);
+            row_sums(s->width, s->inner, a, s->y + t * s->width);
         }
         return;
     default: /* RCD_EDGE_UNARY */
@@ -69,28 +68,48 @@ static void edge_step(const struct rcd_edge_step *s)
     }
 }
 
-/* Up to VF_LANES groups from g on. */
-INLINE void edge_softmax_groups(const struct rcd_edge_softmax *s, size_t g, size_t n)
+/* Up to VF_LANES groups from g on: what is below the greatest of each row. */
+INLINE void edge_below(const struct rcd_edge_softmax *s, size_t g, size_t n)
 {
-    vf m = v_set1(s->floor), sum = {0};
-    for (size_t t = 0; t < s->n && !s->raw; t++) {
-        const vf a = v_loadn(s->a + t * s->groups + g, n);
-        m = v_select((vi)(a > m) | (vi)(a != a), a, m);
-    }
-    for (size_t t = 0; t < s->n; t++) {
-        const vf a = v_loadn(s->a + t * s->groups + g, n), e = s->raw ? a : v_exp(a - m);
-        sum = sum + e;
-        v_storen(s->y + t * s->groups + g, e, n);
-    }
-    sum = sum + v_set1(s->eps);
-    for (size_t t = 0; t < s->n; t++) {
-        float *y = s->y + t * s->groups + g;
-        v_storen(y, v_loadn(y, n) / sum, n);
+    const int32_t first = s->ptr[0];
+    for (size_t i = 0; i < s->rows; i++) {
+        const size_t from = (size_t)(s->ptr[i] - first), to = (size_t)(s->ptr[i + 1] - first);
+        vf m = v_set1(s->floor);
+        for (size_t t = from; t < to; t++) {
+            const vf a = v_loadn(s->a + t * s->groups + g, n);
+            m = v_select((vi)(a > m) | (vi)(a != a), a, m);
+        }
+        for (size_t t = from; t < to; t++)
+            v_storen(s->y + t * s->groups + g, v_loadn(s->a + t * s->groups + g, n) - m, n);
     }
 }
 
+/* The sum of a row of p, for each of its edges. */
+INLINE void edge_sums(const struct rcd_edge_softmax *s, const float *p, size_t g, size_t n)
+{
+    const int32_t first = s->ptr[0];
+    for (size_t i = 0; i < s->rows; i++) {
+        const size_t from = (size_t)(s->ptr[i] - first), to = (size_t)(s->ptr[i + 1] - first);
+        vf sum = {0};
+        for (size_t t = from; t < to; t++)
+            sum += v_loadn(p + t * s->groups + g, n);
+        sum += v_set1(s->eps);
+        for (size_t t = from; t < to; t++)
+            v_storen(s->sums + t * s->groups + g, sum, n);
+    }
+}
+
+/* What follows a row's edges goes row by row; exponents and divisions take all that there are. */
 static void edge_softmax(const struct rcd_edge_softmax *s)
 {
+    const size_t n = (size_t)(s->ptr[s->rows] - s->ptr[0]) * s->groups;
+    const float *p = s->raw ? s->a : s->y;
+    for (size_t g = 0; g < s->groups && !s->raw; g += VF_LANES)
+        edge_below(s, g, s->groups - g < VF_LANES ? s->groups - g : VF_LANES);
+    if (!s->raw)
+        unary(RCD_UN_EXP, n, s->y, s->y, 0, 0);
     for (size_t g = 0; g < s->groups; g += VF_LANES)
-        edge_softmax_groups(s, g, s->groups - g < VF_LANES ? s->groups - g : VF_LANES);
+        edge_sums(s, p, g, s->groups - g < VF_LANES ? s->groups - g : VF_LANES);
+    for (size_t i = 0; i < n; i += VF_LANES)
+        v_storen(s->y + i, v_loadn(p + i, n - i) / v_loadn(s->sums + i, n - i), n - i);
 }

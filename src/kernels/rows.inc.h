@@ -45,6 +45,33 @@ static float row_sum(size_t n, const float *x)
     return fold_sum(lanes);
 }
 
+/* short_sum of VF_LANES rows side by side. */
+INLINE vf short_sums(size_t n, const float *x)
+{
+    vf lanes[RCD_LANES];
+    size_t step = RCD_LANES / 2;
+    for (size_t l = 0; l < RCD_LANES; l++)
+        lanes[l] = (vf){0};
+    for (size_t l = 0; l < n; l++)
+        lanes[l] += v_every(x + l, n);
+    while (step >= n)
+        step /= 2;
+    for (; step > 0; step /= 2) {
+        for (size_t l = 0; l < step; l++)
+            lanes[l] += lanes[l + step];
+    }
+    return lanes[0];
+}
+
+static void row_sums(size_t rows, size_t n, const float *x, float *y)
+{
+    size_t r = 0;
+    for (; n > 1 && n < RCD_LANES && r + VF_LANES <= rows; r += VF_LANES)
+        v_store(y + r, short_sums(n, x + r * n));
+    for (; r < rows; r++)
+        y[r] = row_sum(n, x + r * n);
+}
+
 static float row_max(size_t n, const float *x)
 {
     vf acc[PER16];

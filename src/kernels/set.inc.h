@@ -9,6 +9,7 @@ static const struct rcd_kernels KERNELS_SET = {
     .rnn_step = rnn_step,
     .unary = unary,
     .sum = row_sum,
+    .sums = row_sums,
     .max = row_max,
     .softmax = softmax,
     .layer_norm = layer_norm,

@@ -36,7 +36,7 @@ INLINE float spmm_count(const struct rcd_spmm *s, size_t row)
 enum spmm_factors {
     FACTOR_ONE,    /* one for the whole block, or none */
     FACTOR_GROUPS, /* a group is whole vectors */
-    FACTOR_SPREAD  /* vectors hold parts of groups: factors are written out, one per column */
+    FACTOR_SPREAD  /* vectors hold parts of groups: lanes take the factor of theirs */
 };
 
 INLINE vf spmm_end(const struct rcd_spmm *s, vf sum, size_t at, size_t n)
@@ -46,27 +46,20 @@ INLINE vf spmm_end(const struct rcd_spmm *s, vf sum, size_t at, size_t n)
     return s->relu ? v_select(sum < 0.0f, v_set1(0.0f), sum) : sum;
 }
 
-/* Factors of columns [at, at + n), each written as whole vectors that the next group overwrites. */
-INLINE void spmm_spread(const float *w, size_t chan, size_t at, size_t n, float *out)
-{
-    size_t g = at / chan, left = chan - at % chan;
-    for (size_t c = 0; c < n; c += left, left = chan, g++) {
-        const vf v = v_set1(w[g]);
-        for (size_t i = 0; i < left && c + i < n; i += VF_LANES)
-            v_store(out + c + i, v);
-    }
-}
-
 /* Columns [at, at + n) of a row of all groups; n fills nv vectors but for the end of the last. */
 INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
                        rcd_spmm_reduce how, enum spmm_factors factors)
 {
     const size_t width = s->groups * s->chan, last = n - (nv - 1) * VF_LANES, g0 = at / s->chan;
     const float *end = s->x + s->x_rows * width;
-    float spread[(SPMM_BLOCK + 1) * VF_LANES];
-    size_t group[SPMM_BLOCK];
-    for (size_t v = 0; v < nv; v++)
+    size_t group[SPMM_BLOCK]; /* of a vector's first lane */
+    vi lane[SPMM_BLOCK];      /* groups further on */
+    for (size_t v = 0; v < nv; v++) {
         group[v] = (at + v * VF_LANES) / s->chan;
+        lane[v] = (vi){0};
+        for (size_t l = 0; factors == FACTOR_SPREAD && l < VF_LANES; l++)
+            lane[v][l] = (int32_t)((at + v * VF_LANES + l) / s->chan - group[v]);
+    }
     for (size_t k = s->row_begin; k < s->row_end; k++) {
         const size_t i = s->rows != NULL ? (size_t)s->rows[k] : k;
         float *y = s->y + i * width + at;
@@ -86,14 +79,13 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
             const float *we = s->w;
             if (we != NULL)
                 we += (s->edge != NULL ? (size_t)s->edge[e] : e - s->w_first) * s->groups;
-            if (factors == FACTOR_SPREAD)
-                spmm_spread(we, s->chan, at, n, spread);
             const vf one = we != NULL && factors == FACTOR_ONE ? v_set1(we[g0]) : v_set1(1);
 #pragma GCC unroll 16
             for (size_t v = 0; v < nv; v++) {
-                const vf w = factors == FACTOR_ONE      ? one
-                             : factors == FACTOR_GROUPS ? v_set1(we[group[v]])
-                                                        : v_load(spread + v * VF_LANES);
+                const vf w = factors == FACTOR_ONE ? one
+                             : factors == FACTOR_GROUPS
+                                 ? v_set1(we[group[v]])
+                                 : v_permute(v_loadn(we + group[v], s->groups - group[v]), lane[v]);
                 const vf x =
                     v + 1 == nv ? spmm_load(p + v * VF_LANES, end, last) : v_load(p + v * VF_LANES);
                 acc[v] = spmm_step(how, w, x, acc[v]);

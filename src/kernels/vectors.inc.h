@@ -85,6 +85,28 @@ INLINE vf v_max(vf a, vf b)
 }
 #endif
 
+/* Lane i is p[i * step]. */
+#ifndef v_every
+INLINE vf v_every(const float *p, size_t step)
+{
+    vf v = {0};
+    for (size_t i = 0; i < VF_LANES; i++)
+        v[i] = p[i * step];
+    return v;
+}
+#endif
+
+/* Lane i is lane at[i] of x, 0 <= at[i] < VF_LANES. */
+#ifndef v_permute
+INLINE vf v_permute(vf x, vi at)
+{
+    vf v = {0};
+    for (size_t i = 0; i < VF_LANES; i++)
+        v[i] = x[at[i]];
+    return v;
+}
+#endif
+
 /* Bit i: lane i is not zero (a NaN is not). */
 #ifndef v_nonzero
 INLINE unsigned v_nonzero(vf x)

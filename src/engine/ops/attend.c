@@ -34,17 +34,16 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
             rcd__edge_program_run(a->w.kern, &a->w.state->program, &a->w.in, e, n, dst, steps);
         memcpy(scores + (e - (size_t)ptr[from]) * groups, got, n * groups * sizeof *got);
     }
-    for (size_t i = from; i < to; i++) {
-        float *s = scores + (size_t)(ptr[i] - ptr[from]) * groups;
-        const struct rcd_edge_softmax soft = {.n = (size_t)(ptr[i + 1] - ptr[i]),
-                                              .groups = groups,
-                                              .a = s,
-                                              .y = s,
-                                              .floor = a->w.state->floor,
-                                              .eps = a->w.state->eps,
-                                              .raw = a->w.state->raw};
-        a->w.kern->edge_softmax(&soft);
-    }
+    const struct rcd_edge_softmax soft = {.rows = to - from,
+                                          .groups = groups,
+                                          .ptr = ptr + from,
+                                          .a = scores,
+                                          .y = scores,
+                                          .sums = scores + a->w.block_edges * groups,
+                                          .floor = a->w.state->floor,
+                                          .eps = a->w.state->eps,
+                                          .raw = a->w.state->raw};
+    a->w.kern->edge_softmax(&soft);
 }
 
 static void attend_some(void *ctx, size_t from, size_t to)
@@ -52,7 +51,7 @@ static void attend_some(void *ctx, size_t from, size_t to)
     struct attend *a = ctx;
     const unsigned place = rcd__place_take(&a->taken);
     float *scores = a->scratch + place * a->per_thread;
-    float *steps = scores + a->w.block_edges * a->w.state->program.width;
+    float *steps = scores + 2 * a->w.block_edges * a->w.state->program.width; /* behind the sums */
     const int32_t *ptr = a->w.e->ptr;
     for (size_t row = from, end = 0; row < to; row = end) {
         end = row + 1;
@@ -103,7 +102,7 @@ static bool take_leaf(void *ctx, const struct rcd__edge_step *step, const struct
 /* For one thread. */
 static size_t floats(const struct rcd__attend_work *w)
 {
-    return w->block_edges * w->state->program.width +
+    return 2 * w->block_edges * w->state->program.width +
            rcd__edge_program_floats(&w->state->program, STRETCH) + RCD_LANES;
 }
 

@@ -116,5 +116,17 @@ Test(functions, sums_are_the_tree_of_16_lanes)
                           n, from, (double)got, (double)want, k->name);
             }
         }
+        for (size_t n = 0; k != NULL && n <= 50; n++) {
+            float got[51];
+            const size_t rows = n > 0 ? 50 / n : 50;
+            got[rows] = 12345.0f;
+            k->sums(rows, n, x, got);
+            cr_expect(got[rows] == 12345.0f);
+            for (size_t r = 0; r < rows; r++) {
+                const float want = sum_by_definition(n, x + r * n);
+                cr_expect(memcmp(&got[r], &want, sizeof want) == 0, "row %zu of %zu on %s", r, n,
+                          k->name);
+            }
+        }
     }
 }
