@@ -19,6 +19,7 @@ RNG = random.Random(9)
 PERMUTED = ["graph_gcn_ts18", "graph_gat_ts18", "graph_gatv2_dyn18", "graph_sage_mean_dyn18", "graph_sage_max_dyn18", "graph_gin_ts18",
             "graph_cheb_ts18", "graph_sgc_dyn18"]
 GCN, POOL, SPECTRAL, CELL, HETERO = "graph_gcn_ts18", "graph_pool_mean_rx18", "graph_spectral_ts18", "graph_tgcn_rx18", "graph_hetero_rx18"
+CELLS = {"cell": CELL, "gconvgru": "graph_gconvgru_rx18", "dcrnn": "graph_dcrnn_rx18"}
 
 
 def serving(*options):
@@ -257,9 +258,14 @@ def test_types():
 
 
 def test_node_states_follow_changes():
+    for cell, net in CELLS.items():
+        follow_changes(cell, net)
+
+
+def follow_changes(cell, net):
     """Steps on a registered graph that changes between them: each step has the bits of a request that brings that graph and
     the state itself. A graph with another number of nodes is refused, and nothing is stepped."""
-    (_, edges, weights, _), _ = golden.case(CELL, 0)
+    (_, edges, weights, _), _ = golden.case(net, 0)
     n, at = 6, len(edges.values) // 2
     ends = list(zip(edges.values[:at], edges.values[at:]))
     strength = list(weights.values)
@@ -278,22 +284,22 @@ def test_node_states_follow_changes():
                      [edge_index([pair], "remove.edge_index"), edge_index([come], "add.edge_index"),
                       tensor("add.edge_weight", "FP32", (1,), [weight])])
             x = rows("x", [vector() for _ in range(n)])
-            answer = infer(d, "cell", [x], graph="moving", sequence_id=7, sequence_start=t == 0)
+            answer = infer(d, cell, [x], graph="moving", sequence_id=7, sequence_start=t == 0)
             assert answer["parameters"]["graph_version"] == t + 1
-            got = good(d, "GET", "/v2/models/cell/sessions/7/state")["outputs"][0]["data"]
+            got = good(d, "GET", f"/v2/models/{cell}/sessions/7/state")["outputs"][0]["data"]
             whole = [x, edge_index(ends), tensor("edge_weight", "FP32", (len(ends),), strength), tensor("h", "FP32", (n, 5), state)]
-            want, _ = output(infer(d, "cell", whole))
+            want, _ = output(infer(d, cell, whole))
             assert got == want, t
             state = got
         for change, nodes in ((tensor("remove.nodes", "BYTES", (1,), ["n5"]), 5), (tensor("add.id", "BYTES", (1,), ["n6"]), 6)):
             assert good(d, "PATCH", "/v2/graphs/moving", [change])["nodes"] == {"": nodes}
             x = rows("x", [vector() for _ in range(nodes)])
             if nodes == n:
-                infer(d, "cell", [x], graph="moving", sequence_id=7)
+                infer(d, cell, [x], graph="moving", sequence_id=7)
                 continue
-            error = refused(d, 409, "POST", "/v2/models/cell/infer", [x], graph="moving", sequence_id=7)
+            error = refused(d, 409, "POST", f"/v2/models/{cell}/infer", [x], graph="moving", sequence_id=7)
             assert "state 'h' of 6 nodes" in error and "graph 'moving' version 13 has 5" in error, error
-            assert good(d, "GET", "/v2/models/cell/sessions/7/state")["outputs"][0]["data"] == state, "nothing was stepped"
+            assert good(d, "GET", f"/v2/models/{cell}/sessions/7/state")["outputs"][0]["data"] == state, "nothing was stepped"
 
 
 def test_node_states():
@@ -324,8 +330,9 @@ def test_node_states():
 
 if __name__ == "__main__":
     with daemon.Repository(POOL, SPECTRAL, HETERO, *PERMUTED) as serving.repository:
-        serving.repository.add(CELL, "cell")
         serving.repository.add(GCN, "small")
-        (serving.repository.path / "cell" / "model.json").write_text(
-            json.dumps({"state": [{"input": "h", "output": "y", "shape": [6, 5]}]}))
+        for cell, net in CELLS.items():
+            serving.repository.add(net, cell)
+            (serving.repository.path / cell / "model.json").write_text(
+                json.dumps({"state": [{"input": "h", "output": "y", "shape": [6, 5]}]}))
         daemon.main(globals())
