@@ -106,6 +106,44 @@ Test(sessions_recover, many_come_and_go)
     end();
 }
 
+/* So many that two threads take them over; with forks, ends and, at last, a row that is damaged. */
+Test(sessions_recover, a_crowd)
+{
+    enum { SESSIONS = 20000 };
+    size_t forks = 0, ends = 0;
+    begin();
+    opts.max_bytes = 16 << 20;
+    again();
+    for (uint64_t i = 1; i <= SESSIONS; i++)
+        cr_assert_eq(plain_step(&m, number(i), true, (float)i), RCD_OK, "%s", m.err.text);
+    for (uint64_t i = 1; i <= SESSIONS; i += 7, forks++) {
+        const struct rcd_session_id from = number(i), to = number(SESSIONS + i);
+        cr_assert_eq(rcd_session_fork(m.s, &from, &to, NULL, &m.err), RCD_OK, "%s", m.err.text);
+    }
+    for (uint64_t i = 3; i <= SESSIONS; i += 5, ends++) {
+        const struct rcd_session_id id = number(i);
+        cr_assert_eq(rcd_session_end(m.s, &id, &m.err), RCD_OK, "%s", m.err.text);
+    }
+    again();
+    cr_assert_eq(rcd_sessions_live(m.s), SESSIONS + forks - ends, "%s", m.said);
+    for (uint64_t i = 1; i <= SESSIONS; i++) {
+        cr_assert_eq(small_value(&m, number(i)), i % 5 == 3 ? -1 : (float)i, "session %llu",
+                     (unsigned long long)i);
+        if (i % 7 == 1)
+            cr_assert_eq(small_value(&m, number(SESSIONS + i)), (float)i);
+    }
+    const struct rcd_session_id shared = number(22); /* with its fork */
+    const uint32_t row = rcd__record_at(m.s, rcd__table_find(m.s, &shared))->row;
+    cr_assert_eq(rcd__row_at(m.s, row)->refs, 2);
+    rcd__row_at(m.s, row)->state[3] ^= 4;
+    again();
+    cr_expect_eq(rcd_sessions_live(m.s), SESSIONS + forks - ends - 2, "%s", m.said);
+    cr_expect(strstr(m.said, "2 of them damaged") != NULL, "%s", m.said);
+    cr_expect_eq(small_value(&m, shared), -1);
+    cr_expect_eq(small_value(&m, number(9)), 9);
+    end();
+}
+
 Test(sessions_recover, another_model_file_or_shape_is_kept_aside)
 {
     begin();
