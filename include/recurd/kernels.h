@@ -254,9 +254,8 @@ struct rcd_edge_step {
  * raw: y = a / (chain of sums + eps). y may be a. */
 struct rcd_edge_softmax {
     size_t rows, groups;
-    const int32_t *
-        ptr; /* i32[rows + 1]: row i has the edges [ptr[i] - ptr[0], ptr[i + 1] - ptr[0]) of a and y */
-    const float *a; /* f32[edges][groups] */
+    const int32_t *ptr; /* i32[rows + 1]: row i has the edges from ptr[i] - ptr[0] on */
+    const float *a;     /* f32[edges][groups] */
     float *y;
     float *sums; /* scratch f32[edges][groups] */
     float floor, eps;

@@ -28,14 +28,14 @@ static rcd_status range_of(const struct rcd_call *c, size_t r, const struct rcd_
     rcd_status st = rcd__new_out(c, out, r, RCD_I64, 1, &two, &seen);
     if (st != RCD_OK)
         return st;
-    int64_t *range = seen->data;
-    range[0] = t->n > 0 ? INT64_MAX : 0;
-    range[1] = -1;
+    int64_t *range = seen->data, least = t->n > 0 ? INT64_MAX : 0, most = -1;
     for (size_t e = 0; e < t->n; e++) {
-        int64_t i = index_of(t, e, 0);
-        range[0] = i < range[0] ? i : range[0];
-        range[1] = i > range[1] ? i : range[1];
+        const int64_t i = index_of(t, e, 0);
+        least = i < least ? i : least;
+        most = i > most ? i : most;
     }
+    range[0] = least;
+    range[1] = most;
     *ret = range;
     if (range[1] >= INT32_MAX)
         return rcd__fail(c, r, RCD_EINVAL, "index %lld, limit %d", (long long)range[1],
@@ -43,8 +43,35 @@ static rcd_status range_of(const struct rcd_call *c, size_t r, const struct rcd_
     return RCD_OK;
 }
 
+enum {
+    PARTS = 256,          /* of the rows; the edges of each lie near while they are sorted, */
+    PARTS_EDGES = 1 << 17 /* where there are so many */
+};
+
+struct part_edge {
+    int32_t row, edge;
+};
+
+/* The edges by parts of 2^shift rows: from many rows at once, most would be written to memory that is not near. */
+static void sort_by_parts(const struct rcd_tensor *dst, int64_t rows, unsigned shift, int32_t *ptr,
+                          int32_t *edge, struct part_edge *parts)
+{
+    size_t at[PARTS];
+    for (size_t p = 0; p < PARTS; p++) {
+        const int64_t row = (int64_t)(p << shift);
+        at[p] = (size_t)ptr[row < rows ? row : rows];
+    }
+    for (size_t e = 0; e < dst->n; e++) {
+        const int32_t row = (int32_t)index_of(dst, e, rows);
+        parts[at[row >> shift]++] = (struct part_edge){row, (int32_t)e};
+    }
+    for (size_t e = 0; e < dst->n; e++)
+        edge[ptr[parts[e].row]++] = parts[e].edge;
+}
+
 /* ptr has rows + 1 zeros. */
-static void sort_edges(const struct rcd_tensor *dst, int64_t rows, int32_t *ptr, int32_t *edge)
+static void sort_edges(const struct rcd_call *c, const struct rcd_tensor *dst, int64_t rows,
+                       int32_t *ptr, int32_t *edge)
 {
     for (size_t e = 0; e < dst->n; e++)
         ptr[index_of(dst, e, rows)]++;
@@ -54,7 +81,14 @@ static void sort_edges(const struct rcd_tensor *dst, int64_t rows, int32_t *ptr,
         ptr[i] = at;
         at += count;
     }
-    for (size_t e = 0; e < dst->n; e++)
+    struct part_edge *parts =
+        dst->n >= PARTS_EDGES ? rcd__scratch_try(c, dst->n * sizeof *parts) : NULL;
+    unsigned shift = 0;
+    while (rows >> shift >= PARTS)
+        shift++;
+    if (parts != NULL)
+        sort_by_parts(dst, rows, shift, ptr, edge, parts);
+    for (size_t e = 0; parts == NULL && e < dst->n; e++)
         edge[ptr[index_of(dst, e, rows)]++] = (int32_t)e;
     memmove(ptr + 1, ptr, (size_t)rows * sizeof *ptr);
     ptr[0] = 0;
@@ -77,7 +111,7 @@ static rcd_status run_csr(struct rcd_call *c, size_t r)
         return st;
     memset(ptr->data, 0, (size_t)n_ptr * sizeof(int32_t));
     if (plain)
-        sort_edges(dst, rows, ptr->data, edge->data);
+        sort_edges(c, dst, rows, ptr->data, edge->data);
     return RCD_OK;
 }
 
@@ -93,10 +127,13 @@ static rcd_status run_cols(struct rcd_call *c, size_t r)
                          src->n);
     struct rcd_tensor *col = NULL;
     st = rcd__new_out(c, RCD__COLS_COL, r, RCD_I32, 1, edge->dims, &col);
-    for (size_t e = 0; st == RCD_OK && e < edge->n; e++)
-        ((int32_t *)col->data)[e] =
-            (int32_t)index_of(src, (size_t)((const int32_t *)edge->data)[e], 0);
-    return st;
+    if (st != RCD_OK || col == NULL)
+        return st;
+    const int32_t *from = edge->data;
+    int32_t *to = col->data;
+    for (size_t e = 0; e < edge->n; e++)
+        to[e] = (int32_t)index_of(src, (size_t)from[e], 0);
+    return RCD_OK;
 }
 
 static rcd_status run_factors(struct rcd_call *c, size_t r)
@@ -162,7 +199,7 @@ rcd_status rcd__take_edges(struct rcd_call *c, size_t r, int64_t rows, int64_t x
         return RCD_ENOMEM;
     int32_t *edge = again + rows + 1, *col = edge + n;
     memset(again, 0, ((size_t)rows + 1) * sizeof *again);
-    sort_edges(dst, rows, again, edge);
+    sort_edges(c, dst, rows, again, edge);
     for (size_t e = 0; e < n; e++)
         col[e] = src != NULL ? (int32_t)index_of(src, (size_t)edge[e], x_rows) : edge[e];
     *ret = (struct rcd__edges){again, edge, col, (size_t)rows, n, true};

@@ -24,6 +24,32 @@ static rcd_status check(struct rcd_check *k)
     return st;
 }
 
+/* Single words by int64 indices, what exporters do with the ends of edges. False: there are others, or one is out of
+ * range. */
+static bool gather_words(const struct rcd_tensor *x, const struct rcd_tensor *idx, size_t outer,
+                         size_t size, size_t bytes, void *out)
+{
+    const int64_t *at = idx->data;
+    if (idx->dtype != RCD_I64 || (bytes != 4 && bytes != 8))
+        return false;
+    for (size_t i = 0; i < idx->n; i++) {
+        if (at[i] < -(int64_t)size || at[i] >= (int64_t)size)
+            return false;
+    }
+    for (size_t o = 0; o < outer; o++) {
+        const char *from = (const char *)x->data + o * size * bytes;
+        char *to = (char *)out + o * idx->n * bytes;
+        for (size_t i = 0; i < idx->n; i++) {
+            const size_t k = (size_t)(at[i] < 0 ? at[i] + (int64_t)size : at[i]);
+            if (bytes == 4)
+                memcpy(to + i * 4, from + k * 4, 4);
+            else
+                memcpy(to + i * 8, from + k * 8, 8);
+        }
+    }
+    return true;
+}
+
 static rcd_status run_gather(struct rcd_call *c, size_t r)
 {
     const struct state *s = c->node->state;
@@ -46,6 +72,8 @@ static rcd_status run_gather(struct rcd_call *c, size_t r)
         return st;
     size_t outer = rcd__span(x->dims, 0, axis), size = (size_t)x->dims[axis];
     size_t bytes = rcd__span(x->dims, axis + 1, x->rank) * rcd_dtype_size(x->dtype);
+    if (gather_words(x, idx, outer, size, bytes, out->data))
+        return RCD_OK;
     for (size_t i = 0; i < idx->n; i++) {
         size_t at = 0;
         st = rcd__index_at(c, r, idx, i, (int64_t)size, &at);

@@ -44,7 +44,12 @@ static rcd_status run_nonzero(struct rcd_call *c, size_t r)
         return st;
     int64_t at[RCD_MAX_RANK] = {0}, *o = out->data;
     size_t k = 0;
-    for (size_t i = 0; i < x->n; i++) {
+    const uint8_t *is = x->rank == 1 && x->dtype == RCD_BOOL ? x->data : NULL;
+    for (size_t i = 0; is != NULL && k < n; i++) {
+        o[k] = (int64_t)i;
+        k += is[i] != 0;
+    }
+    for (size_t i = 0; is == NULL && i < x->n; i++) {
         if (is_nonzero(x, i)) {
             for (int d = 0; d < x->rank; d++)
                 o[(size_t)d * n + k] = at[d];

@@ -376,6 +376,57 @@ Test(engine_fuse, forty_threads_and_batches_have_the_bits_of_one)
     same_bits_of_many_rows("graph_graphconv_ts18");
 }
 
+/* A few nodes and their edges among so many others that edges are sorted in parts: their rows have the bits that they
+ * have alone, at the beginning of the nodes and at their end. */
+Test(engine_fuse, many_edges_are_sorted_as_few_are)
+{
+    enum { FEW = 50, FEW_EDGES = 300, EVERY = 500, EDGES = 150000 };
+    static float x[MANY_NODES * MANY_FEATURES], few_x[FEW * MANY_FEATURES];
+    static int64_t edges[2 * EDGES], few[2 * FEW_EDGES];
+    rcd_plan *p = golden("graph_gcn_ts18");
+    rcd_exec *exec = rcd_exec_new((size_t)1 << 28, (size_t)1 << 24);
+    uint32_t seed = 11;
+    for (size_t i = 0; i < RCD_COUNT(x); i++)
+        x[i] = (float)(i * 7 % 11) - 4.5f;
+    for (size_t i = 0; i < RCD_COUNT(few); i++)
+        few[i] = (int64_t)((seed = seed * 1664525u + 1013904223u) / 65536 % FEW);
+    for (int end = 0; end < 2; end++) {
+        const size_t first = end ? MANY_NODES - FEW : 0;
+        for (size_t e = 0; e < EDGES; e++) {
+            const bool one = e % EVERY == 7 && e / EVERY < FEW_EDGES;
+            for (size_t s = 0; s < 2; s++) {
+                seed = seed * 1664525u + 1013904223u;
+                edges[s * EDGES + e] = one ? few[s * FEW_EDGES + e / EVERY] + (int64_t)first
+                                           : (int64_t)(FEW + seed / 65536 % (MANY_NODES - 2 * FEW));
+            }
+        }
+        memcpy(few_x, x + first * MANY_FEATURES, sizeof few_x);
+        const int64_t dims[][2] = {
+            {MANY_NODES, MANY_FEATURES}, {2, EDGES}, {FEW, MANY_FEATURES}, {2, FEW_EDGES}};
+        struct rcd_tensor in[4], out[2] = {{.dtype = RCD_NONE}};
+        void *const data[] = {x, edges, few_x, few};
+        for (int i = 0; i < 4; i++) {
+            cr_assert(rcd_tensor_shape(&in[i], i % 2 ? RCD_I64 : RCD_F32, 2, dims[i]));
+            in[i].data = data[i];
+            in[i].block = NULL;
+        }
+        struct rcd_infer reqs[2] = {{.in = in, .out = &out[0]}, {.in = in + 2, .out = &out[1]}};
+        for (int r = 0; r < 2; r++) {
+            struct rcd_infer *list[] = {&reqs[r]};
+            rcd_exec_run(exec, p, 1, list, NULL);
+            cr_assert(reqs[r].err.code == RCD_OK, "%s", reqs[r].err.text);
+        }
+        const size_t width = out[1].n / FEW;
+        cr_expect(memcmp((const float *)out[0].data + first * width, out[1].data,
+                         out[1].n * sizeof(float)) == 0,
+                  "other bits from node %zu on", first);
+        rcd_infer_drop(&reqs[0], 1);
+        rcd_infer_drop(&reqs[1], 1);
+    }
+    rcd_exec_free(exec);
+    rcd_plan_unref(p);
+}
+
 /* Edges and the shape of x are bound: all but the layers has run; x of another shape is refused. */
 Test(engine_fuse, a_shape_can_be_bound)
 {
