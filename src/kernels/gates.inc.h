@@ -2,8 +2,8 @@
  * the f32 product of a tile, and over whole rows, for steps whose products are done.
  *
  * Not the public element functions: sigma(x) = 1 / gate and tanh(x) = num / den share a division where they are
- * multiplied, so an LSTM unit takes two divisions and one reciprocal by multiplications, and not seven divisions. A gate
- * that is open is exactly 1, so a cell that only remembers keeps its bits. */
+ * multiplied, so an LSTM unit takes three divisions and not seven. A gate that is open is exactly 1, so a cell that only
+ * remembers keeps its bits. */
 
 /* Their chains of dependent operations are long, so R vectors go through them side by side, operation by operation: the
  * processor does not look far enough ahead to find the next vector's by itself. */
@@ -50,24 +50,10 @@ INLINE void tanh_ratios(const int R, const vf *x, vf *num, vf *den)
     EACH(r) den[r] = num[r] + 2.0f;
 }
 
-/* 1 / x for 1 <= x < 2^125.8, of 1 exactly 1: a linear guess of its bits, 6 % off at most, made better twice. Beside
- * divisions, of which one is under way at a time; what it gains does not show in measurements. */
-INLINE void reciprocals(const int R, const vf *x, vf *y)
-{
-    vf d[GATE_ROWS], e[GATE_ROWS];
-    EACH(r) d[r] = x[r];
-    EACH(r) y[r] = (vf)(0x7ef311c7 - (vi)d[r]);
-    for (int i = 0; i < 2; i++) {
-        EACH(r) e[r] = v_fma(-d[r], y[r], v_set1(1.0f));
-        EACH(r) e[r] = v_fma(e[r], e[r], e[r]);
-        EACH(r) y[r] = v_fma(e[r], y[r], y[r]);
-    }
-}
-
 INLINE void sigmoids(const int R, const vf *x, vf *y)
 {
     gates(R, x, y);
-    reciprocals(R, y, y);
+    EACH(r) y[r] = 1.0f / y[r];
 }
 
 /* sigma(gate) * tanh(x), gates as `gates` has them */

@@ -257,7 +257,7 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
     const unsigned most_rows = VF_LANES != 16 || w == 3 * RCD_LANES || one_pass ? MAX_ROWS : 6;
     k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
-    k->ahead = k->far && (k->groups > 1 || k->small <= 6);
+    k->ahead = k->far && (k->groups > 1 || k->small <= 6 || k->b->k >= LONG_K);
     k->n_small = k->groups - n % k->groups;
     const unsigned most = (unsigned)strip_sixteens((int)k->small, (int)w / RCD_LANES) * RCD_LANES;
     k->ahead_step = (unsigned)(w * sizeof(float)) / (k->groups * (((unsigned)w + most - 1) / most));

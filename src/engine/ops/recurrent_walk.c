@@ -15,9 +15,11 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 256,      /* rows of one projection */
-    CHUNK_ROWS_NEAR = 128, /* where both matrices stay in the second level: beside them, */
-    NEAR_BYTES = 1 << 19,  /* if they are not larger than this */
+    CHUNK_ROWS = 128,     /* rows of one projection */
+    CHUNK_ROWS_NEAR = 64, /* where both matrices stay in the second level: beside them, */
+    NEAR_BYTES = 1 << 19, /* if they are not larger than this */
+    CHUNK_ROWS_FAR = 256, /* where they come from memory, */
+    FAR_BYTES = 1 << 24,  /* beyond this */
     /* A step of many lanes takes its inputs itself, as chains through both matrices: nothing is written and read
      * in between. Then both are read again at each step, which so many lanes must make up for. */
     WHOLE_LANES_NEAR = 12,
@@ -257,7 +259,9 @@ bool rcd__walk_time(const struct rcd_layer *l, const struct rcd_cell_weights *we
     sort_lanes(l);
     struct walk w = {.l = l, .w = weights, .dir = dir, .steps = l->lanes[0].len};
     const size_t bytes = sizeof(float) * (weights->w.k + weights->r.k) * weights->w.padded;
-    const size_t rows = bytes <= NEAR_BYTES ? CHUNK_ROWS_NEAR : CHUNK_ROWS;
+    const size_t rows = bytes <= NEAR_BYTES  ? CHUNK_ROWS_NEAR
+                        : bytes <= FAR_BYTES ? CHUNK_ROWS
+                                             : CHUNK_ROWS_FAR;
     w.backward = dir == 1 || l->spec->reverse;
     w.chunk = n >= rows ? 1 : rows / n;
     if (w.chunk > w.steps)
