@@ -8,6 +8,7 @@
 #include "sched_int.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -365,6 +366,7 @@ void *rcd__worker_main(void *worker)
             from_batch = true;
             pthread_mutex_unlock(&s->lock);
             rcd__queue_unref(q);
+            (void)sched_yield(); /* the loop may be waiting for this processor */
             pthread_mutex_lock(&s->lock);
         }
     }
