@@ -33,8 +33,7 @@ struct rcd_api {
     struct rcd__infer *spare;              /* infer.c: for the next requests */
     size_t n_spare;
     struct rcd__infer *arrived, *arrived_tail; /* infer_arrive.c: held, not yet submitted */
-    struct rcd__reading *readings;             /* infer_read.c: in order of arrival */
-    struct rcd__fetch *fetches;                /* session_fetch.c: in order of arrival */
+    struct rcd__apart *aparts;                 /* apart.c: in order of arrival */
     struct rcd__graph_change *graph_changes;   /* graphs.c: that run or wait for their turn */
     uint64_t graph_changes_done;
     struct rcd__binding *bindings; /* graph_infer.c */
@@ -72,14 +71,17 @@ void rcd__infer_settle(rcd_api *api);
 /* Strict decimal of an Inference-Header-Content-Length. */
 bool rcd__parse_length(const char *text, size_t *ret);
 
+/* ---- apart.c ---- */
+/* How long a helper thread has been at the oldest request for a model, 0: there is none. Its session must not
+ * expire meanwhile. Threading: loop. */
+uint64_t rcd__apart_ms(const rcd_api *api, const char *model);
+
 /* ---- session_fetch.c ---- */
 /* Where the session is not in memory and may be on disk: read it on a helper thread, then call go(ctx) on the loop.
  * False: it is in memory or nowhere, nothing happens. Id and model stay where they are till then. Threading: loop. */
 RCD_MUST_CHECK bool rcd__session_fetch(rcd_api *api, const char *model,
                                        const struct rcd_session_id *id, void (*go)(void *ctx),
                                        void *ctx);
-/* How long the oldest fetch for a model takes, 0: there is none. Its session must not expire meanwhile. */
-uint64_t rcd__session_fetching_ms(const rcd_api *api, const char *model);
 
 /* ---- hooks.c ---- */
 void rcd__log_access(rcd_api *api, const rcd_http_req *req, int status, uint64_t total_ns);

@@ -78,10 +78,7 @@ RCD_MUST_CHECK rcd_status rcd__graph_inside(struct rcd__infer *x, struct rcd_ten
 /* The same in two: reading the body (any thread), and then what it is for (loop, with states). */
 RCD_MUST_CHECK rcd_status rcd__infer_read(struct rcd__infer *x, struct rcd_error *err);
 RCD_MUST_CHECK rcd_status rcd__infer_take(struct rcd__infer *x, struct rcd_error *err);
-/* infer_read.c: how long the oldest large body for a model is being read, 0: none is. Its session must not
- * expire meanwhile. Threading: loop. */
-uint64_t rcd__infer_reading_ms(const rcd_api *api, const char *model);
-/* A large body is read on a helper thread, then `go` is called on the loop with what became of it.
+/* infer_read.c: a large body is read on a helper thread, then `go` is called on the loop with what became of it.
  * False: it is small. Threading: loop. */
 typedef void rcd__infer_go(struct rcd__infer *x, const struct rcd_error *err);
 RCD_MUST_CHECK bool rcd__infer_read_apart(struct rcd__infer *x, rcd__infer_go *go);

@@ -1,91 +1,58 @@
 /* session_fetch.c - a session that may be on disk is read there by a helper thread first, so that neither the loop nor
  * a store's lock waits for the disk. What then needs it finds it in the kernel's cache. Those of one session go on in
  * the order in which they came. */
+#include "apart.h"
 #include "sessions.h"
 
 #include <string.h>
-#include <uv.h>
 
-struct rcd__fetch {
-    uv_work_t work;
-    struct rcd__fetch *next; /* in order of arrival */
-    rcd_api *api;
-    const char *model;
-    struct rcd_session_id id; /* both in the request's memory */
+struct fetch {
+    struct rcd__apart apart;
+    struct rcd_session_id id; /* its text in the request's memory */
     void (*go)(void *ctx);
     void *ctx;
-    bool done;
-    uint64_t since_ns;
 };
 
-static void run(uv_work_t *work)
+static struct fetch *fetch_of(struct rcd__apart *a)
 {
-    const struct rcd__fetch *f = work->data;
-    rcd__stores_fetch(f->api->opts.stores, f->model, &f->id);
+    return (struct fetch *)(void *)a;
 }
 
-static bool same(const struct rcd__fetch *a, const struct rcd__fetch *b)
+static void run(struct rcd__apart *a)
 {
-    return strcmp(a->model, b->model) == 0 && a->id.number == b->id.number &&
-           (a->id.text == NULL) == (b->id.text == NULL) && a->id.len == b->id.len &&
-           (a->id.text == NULL || memcmp(a->id.text, b->id.text, a->id.len) == 0);
+    rcd__stores_fetch(a->api->opts.stores, a->model, &fetch_of(a)->id);
 }
 
-static bool waits(const struct rcd_api *api, const struct rcd__fetch *f)
+static bool behind(const struct rcd__apart *a, const struct rcd__apart *earlier)
 {
-    for (const struct rcd__fetch *e = api->fetches; e != f; e = e->next) {
-        if (same(e, f))
-            return true;
-    }
-    return !f->done;
+    const struct rcd_session_id *x = &((const struct fetch *)(const void *)a)->id;
+    const struct rcd_session_id *y = &((const struct fetch *)(const void *)earlier)->id;
+    if (x->text == NULL || y->text == NULL)
+        return x->text == y->text && x->number == y->number;
+    return x->len == y->len && memcmp(x->text, y->text, x->len) == 0;
 }
 
-static void after(uv_work_t *work, int status)
+static void go_on(struct rcd__apart *a)
 {
-    struct rcd__fetch *f = work->data;
-    rcd_api *api = f->api;
-    (void)status;
-    f->done = true;
-    for (struct rcd__fetch **at = &api->fetches; *at != NULL;) {
-        f = *at;
-        if (waits(api, f)) {
-            at = &f->next;
-            continue;
-        }
-        *at = f->next;
-        api->pending--;
-        f->go(f->ctx);
-        rcd_free(f);
-    }
-}
-
-uint64_t rcd__session_fetching_ms(const rcd_api *api, const char *model)
-{
-    const struct rcd__fetch *e = api->fetches;
-    while (e != NULL && strcmp(e->model, model) != 0)
-        e = e->next;
-    return e != NULL ? (rcd_now_ns() - e->since_ns) / 1000000 : 0;
+    struct fetch *f = fetch_of(a);
+    f->go(f->ctx);
+    rcd_free(f);
 }
 
 bool rcd__session_fetch(rcd_api *api, const char *model, const struct rcd_session_id *id,
                         void (*go)(void *ctx), void *ctx)
 {
-    struct rcd__fetch **at = &api->fetches;
     if (!rcd__stores_away(api->opts.stores, model, id))
         return false;
-    struct rcd__fetch *f = rcd_alloc(sizeof *f);
+    struct fetch *f = rcd_alloc(sizeof *f);
     if (f == NULL)
         return false; /* the loop can wait, too */
-    *f = (struct rcd__fetch){
-        .api = api, .model = model, .id = *id, .go = go, .ctx = ctx, .since_ns = rcd_now_ns()};
-    f->work.data = f;
-    if (uv_queue_work(api->opts.loop, &f->work, run, after) != 0) {
-        rcd_free(f);
-        return false;
-    }
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = f;
-    api->pending++;
-    return true;
+    *f = (struct fetch){.apart = {.model = model, .run = run, .behind = behind, .go = go_on},
+                        .id = *id,
+                        .go = go,
+                        .ctx = ctx};
+    if (rcd__apart_begin(api, &f->apart))
+        return true;
+    rcd_free(f);
+    return false;
 }

@@ -346,9 +346,7 @@ void rcd__stores_tick(rcd_stores *s, rcd_registry *registry, const rcd_api *api)
     struct rcd__store *p = NULL;
     for (size_t i = 0; (p = rcd__store_at(s, NULL, i)) != NULL; i++) {
         rcd_version *v = NULL;
-        const uint64_t reading = rcd__infer_reading_ms(api, p->model),
-                       fetching = rcd__session_fetching_ms(api, p->model);
-        rcd_sessions_tick(p->sessions, reading > fetching ? reading : fetching);
+        rcd_sessions_tick(p->sessions, rcd__apart_ms(api, p->model));
         if (rcd_sessions_live(p->sessions) == 0) {
             v = p->version;
             p->version = NULL;
