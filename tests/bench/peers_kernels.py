@@ -25,6 +25,7 @@ ODD_LAYERS, ODD_BATCH = [(1, 100), (2, 333), (1, 768)], [3, 17, 100]
 BATCH, STEPS = [1, 4, 8, 16, 32, 64], [1, 16, 64]
 ROUND_S = 0.012
 L2_BYTES = 1 << 20
+READS = {"L2": 1 << 19, "L3": 1 << 23, "memory": 1 << 28}  # bytes that one thread reads again and again
 
 
 def options():
@@ -48,8 +49,9 @@ def in_turns(contestants, limits, asked, o):
     times = {name: [] for name in [*contestants, *asked]}
     counts, clock = {}, int(o.clock == "cpu" and o.threads == [1])
     for name, c in contestants.items():
-        c.run(1)
-        once = min(c.run(1), c.run(1))[clock]
+        once = c.run(1)[clock]
+        if once < ROUND_S:  # else that was enough to warm up
+            once = min(c.run(1), c.run(1))[clock]
         counts[name] = max(1, math.ceil(ROUND_S / max(once, 1e-7)))
     for _ in range(o.rounds):
         for name, c in contestants.items():
@@ -110,7 +112,7 @@ def wanted(o):
 def one_child(o):
     import layer_peers as peers
     import numpy as np
-    threads, limits, rows = o.threads[0], peers.Limits(), []
+    threads, limits, rows, machine = o.threads[0], peers.Limits(), [], {}
     for kind, layers, hidden, batches in wanted(o):
         model = peers.Model(kind, layers, hidden)
         contestants = {"recurd": peers.Recurd(model, threads), "onnxruntime": peers.OnnxRuntime(model, threads),
@@ -122,6 +124,9 @@ def one_child(o):
         far = float(np.abs(contestants["recurd"].answer() - contestants["torch"].answer()).max())
         if far > 1e-5:
             raise SystemExit(f"{kind} {layers}x{hidden}: recurd and PyTorch differ by {far}")
+        for name, n_bytes in READS.items():
+            machine.setdefault(name, []).append(limits.read(n_bytes) / 1e9)
+        machine.setdefault("fma", []).append(limits.flops() / 1e9)
         for batch in batches:
             for steps in o.steps:
                 rows.append(cell(model, contestants, limits, batch, steps, o))
@@ -129,7 +134,8 @@ def one_child(o):
         for c in contestants.values():
             c.close()
     limits.close()
-    out(threads).write_text(json.dumps(rows, indent=1))
+    machine = {name: statistics.median(v) for name, v in machine.items()}
+    out(threads).write_text(json.dumps({"machine": machine, "cells": rows}, indent=1))
 
 
 def out(name):
@@ -182,15 +188,20 @@ def main():
     if o.one:
         one_child(o)
         return
-    rows = []
+    rows, machines = [], {}
     print("  ratio kind layers batch steps threads  of fma, of read; microseconds of a run")
     for threads in o.threads:
         env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
         env.update({k: str(threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
         command = [sys.executable, *sys.argv, "--one", "--threads", str(threads)]
         subprocess.run(command, env=env, check=True)
-        rows += json.loads(out(threads).read_text())
-    out("all").write_text(json.dumps(rows, indent=1))
+        got = json.loads(out(threads).read_text())
+        rows += got["cells"]
+        machines[threads] = got["machine"]
+    out("all").write_text(json.dumps({"machine": machines, "cells": rows}, indent=1))
+    for threads, m in machines.items():
+        print(f"this machine, one thread, while {threads} ran: multiply-adds {m['fma']:.0f} GFLOP/s; reading from L2 "
+              f"{m['L2']:.0f} GB/s, L3 {m['L3']:.1f}, memory {m['memory']:.1f}")
     summary(rows)
     plot(rows)
 
