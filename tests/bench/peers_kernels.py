@@ -18,12 +18,14 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
 LAYERS = [(1, 128), (1, 256), (2, 512), (2, 1024)]
 ODD_LAYERS, ODD_BATCH = [(1, 100), (2, 333), (1, 768)], [3, 17, 100]
 BATCH, STEPS = [1, 4, 8, 16, 32, 64], [1, 16, 64]
 ROUND_S = 0.012
+CALM_S = 0.03  # threads of the peers' pools spin for some milliseconds after a run
 L2_BYTES = 1 << 20
 READS = {"L2": 1 << 19, "L3": 1 << 23, "memory": 1 << 28}  # bytes that one thread reads again and again
 
@@ -55,6 +57,7 @@ def in_turns(contestants, limits, asked, o):
         counts[name] = max(1, math.ceil(ROUND_S / max(once, 1e-7)))
     for _ in range(o.rounds):
         for name, c in contestants.items():
+            time.sleep(CALM_S if o.threads != [1] else 0)
             times[name].append(c.run(counts[name])[clock] / counts[name])
         for name, ask in asked.items():
             times[name].append(ask(limits))
