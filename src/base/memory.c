@@ -64,9 +64,10 @@ void *rcd_alloc_aligned(size_t bytes)
      * into finding the page. And weights that just fill the second-level cache: small pages are scattered over its sets.
      * An end of less than half a huge page stays on small ones. */
     const size_t whole = (rounded + HUGE_PAGE / 2) & ~(size_t)(HUGE_PAGE - 1);
-    void *p = aligned_alloc(HUGE_PAGE, whole > rounded ? whole : rounded);
-    if (p != NULL)
-        (void)madvise(p, whole, MADV_HUGEPAGE);
+    void *p = NULL; /* aligned_alloc wants a multiple of the alignment */
+    if (posix_memalign(&p, HUGE_PAGE, whole > rounded ? whole : rounded) != 0)
+        return NULL;
+    (void)madvise(p, whole, MADV_HUGEPAGE);
     return p;
 }
 
