@@ -127,3 +127,5 @@ rcd_status rcd_json_string(struct rcd_buf *out, const char *text, size_t len);
  * Non-finite values must not come here. Threading: any thread. */
 size_t rcd_f32_print(char *out, float v);
 size_t rcd_f64_print(char *out, double v);
+/** In decimal, likewise; at most 20 bytes. */
+size_t rcd_u64_print(char *out, uint64_t v);

@@ -6,7 +6,6 @@
  * or at once when it could not be submitted. */
 #include "graph_objects.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { SMALL_BODY = 16 << 10, SPARE_MAX = 128 };
@@ -126,7 +125,7 @@ static void job_done(struct rcd_job *job)
     }
     bool blobs = x->answer_json_len > 0;
     if (blobs) {
-        snprintf(length, sizeof(length), "%zu", x->answer_json_len);
+        length[rcd_u64_print(length, x->answer_json_len)] = '\0';
         headers[n++] = (struct rcd_http_header){"Inference-Header-Content-Length", length};
     }
     if (x->coding_out != RCD_CODING_IDENTITY)

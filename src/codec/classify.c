@@ -70,7 +70,7 @@ static size_t value_text(const struct rcd_tensor *t, size_t i, char *out)
 {
     if (!is_float(t->dtype))
         return is_signed_int(t->dtype) ? rcd__i64_print(out, (int64_t)int_at(t, i))
-                                       : rcd__u64_print(out, int_at(t, i));
+                                       : rcd_u64_print(out, int_at(t, i));
     double v = float_at(t, i);
     if (isfinite(v))
         return t->dtype == RCD_F64 ? rcd__f64_to_text(out, v) : rcd__f32_to_text(out, (float)v);
@@ -130,7 +130,7 @@ static bool write_class(struct rcd_arena *arena, const struct rcd_tensor *t, siz
     char text[RCD__F64_TEXT + 1 + 20];
     size_t len = value_text(t, at, text);
     text[len++] = ':';
-    len += rcd__u64_print(text + len, index);
+    len += rcd_u64_print(text + len, index);
     size_t label_len = label != NULL ? strlen(label) : 0;
     size_t total = len + (label_len > 0 ? 1 + label_len : 0);
     char *out = rcd_arena_alloc(arena, total);

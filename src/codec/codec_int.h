@@ -155,7 +155,6 @@ RCD_MUST_CHECK rcd_status rcd__scan_data(struct rcd__scan *s, struct rcd_tensor 
 RCD_MUST_CHECK rcd_status rcd__encode_data(struct rcd_buf *out, const struct rcd_tensor *t,
                                            rcd_nonfinite policy, const char *what,
                                            struct rcd_error *err);
-size_t rcd__u64_print(char *out, uint64_t v); /* at most 20 bytes */
 size_t rcd__i64_print(char *out, int64_t v);
 /** Copy a word without its NUL; returns its length. */
 size_t rcd__word_print(char *out, const char *word);

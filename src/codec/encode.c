@@ -38,7 +38,7 @@ static rcd_status put_value(struct rcd_buf *out, const struct rcd_param *p, stru
     case RCD_PARAM_INT:
         return rcd_buf_append(out, text, rcd__i64_print(text, p->i));
     case RCD_PARAM_UINT:
-        return rcd_buf_append(out, text, rcd__u64_print(text, p->u));
+        return rcd_buf_append(out, text, rcd_u64_print(text, p->u));
     default:
         if (!isfinite(p->d))
             return rcd_fail(err, RCD_EINVAL, "parameter '%s' of the answer is not finite", p->name);
@@ -106,7 +106,7 @@ static rcd_status put_result(struct rcd_buf *out, const struct rcd_wire_result *
         char size[20];
         st = rcd_buf_puts(out, ",\"parameters\":{\"binary_data_size\":");
         if (st == RCD_OK)
-            st = rcd_buf_append(out, size, rcd__u64_print(size, blob_bytes(r->tensor)));
+            st = rcd_buf_append(out, size, rcd_u64_print(size, blob_bytes(r->tensor)));
         if (st == RCD_OK)
             st = rcd_buf_append(out, "}", 1);
     } else if (st == RCD_OK) {

@@ -24,7 +24,7 @@ typedef size_t print_fn(struct writer *w, char *out, size_t i);
 
 /* ---- integers ---- */
 
-size_t rcd__u64_print(char *out, uint64_t v)
+size_t rcd_u64_print(char *out, uint64_t v)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
@@ -50,9 +50,9 @@ size_t rcd__u64_print(char *out, uint64_t v)
 size_t rcd__i64_print(char *out, int64_t v)
 {
     if (v >= 0)
-        return rcd__u64_print(out, (uint64_t)v);
+        return rcd_u64_print(out, (uint64_t)v);
     out[0] = '-';
-    return 1 + rcd__u64_print(out + 1, 0 - (uint64_t)v);
+    return 1 + rcd_u64_print(out + 1, 0 - (uint64_t)v);
 }
 
 #define PRINT_INT(name, type, print)                                                               \
@@ -60,10 +60,10 @@ size_t rcd__i64_print(char *out, int64_t v)
     {                                                                                              \
         return print(out, ((const type *)w->t->data)[i]);                                          \
     }
-PRINT_INT(print_u8, uint8_t, rcd__u64_print)
-PRINT_INT(print_u16, uint16_t, rcd__u64_print)
-PRINT_INT(print_u32, uint32_t, rcd__u64_print)
-PRINT_INT(print_u64, uint64_t, rcd__u64_print)
+PRINT_INT(print_u8, uint8_t, rcd_u64_print)
+PRINT_INT(print_u16, uint16_t, rcd_u64_print)
+PRINT_INT(print_u32, uint32_t, rcd_u64_print)
+PRINT_INT(print_u64, uint64_t, rcd_u64_print)
 PRINT_INT(print_i8, int8_t, rcd__i64_print)
 PRINT_INT(print_i16, int16_t, rcd__i64_print)
 PRINT_INT(print_i32, int32_t, rcd__i64_print)

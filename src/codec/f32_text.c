@@ -141,7 +141,7 @@ static __attribute__((noinline)) size_t any_form(char *out, uint32_t d, int n, i
     n -= zeros;
     /* An integer with zeros behind its shortest digits: in full, if that is not longer. */
     if (point > n && point <= n + (n > 1) + 4)
-        return rcd__u64_print(out, (uint64_t)(v < 0 ? -v : v));
+        return rcd_u64_print(out, (uint64_t)(v < 0 ? -v : v));
     return lay_out(out, digits, n, point);
 }
 
