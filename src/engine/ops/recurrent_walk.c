@@ -26,7 +26,8 @@ enum {
     WHOLE_LANES = 24,
     WHOLE_BYTES = 5 << 19,
     MAX_PARTS = 64,
-    WORTH_SHARING_NS = 50 * 1000 /* of work: waking and meeting take some microseconds */
+    WORTH_SHARING_NS = 50 * 1000, /* of work: waking takes some microseconds, */
+    WORTH_MEETING_NS = 5 * 1000   /* and so may meeting, at each step */
 };
 
 /* What one thread needs for itself; arrays with room for all lanes, or all rows of a chunk. */
@@ -209,8 +210,10 @@ static unsigned parts_for(const struct walk *w)
     for (size_t i = 0; i < w->l->n_lanes; i++)
         rows += (double)w->l->lanes[i].len;
     double flops = 2.0 * rows * (per_step + (double)w->w->w.k * (double)w->w->w.padded);
-    double bytes = 4.0 * per_step * (double)w->steps; /* at some 100 GFLOP/s, 20 GB/s: */
-    return flops / 100.0 + bytes / 20.0 > (double)WORTH_SHARING_NS ? all : 1;
+    double bytes = 4.0 * per_step * (double)w->steps,
+           rate = 4.0 * per_step > NEAR_BYTES ? 20.0 : 80.0;
+    double ns = flops / 100.0 + bytes / rate; /* at some 100 GFLOP/s, and GB/s */
+    return ns > WORTH_SHARING_NS + WORTH_MEETING_NS * (double)w->steps ? all : 1;
 }
 
 static size_t scratch_bytes(const struct rcd_cell_weights *w, size_t n, size_t rows)
