@@ -253,8 +253,10 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
     const unsigned n = (unsigned)rows;
     k->p.rows = rows;
     k->p.w = w;
-    const bool one_pass = n <= MAX_ROWS && (!k->far || k->b->k < LONG_K);
-    const unsigned most_rows = VF_LANES != 16 || w == 3 * RCD_LANES || one_pass ? MAX_ROWS : 6;
+    const unsigned most_rows =
+        VF_LANES != 16 || w == 3 * RCD_LANES || (n <= MAX_ROWS && (!k->far || k->b->k < LONG_K))
+            ? MAX_ROWS
+            : 6;
     k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
     k->ahead = k->far && (k->groups > 1 || k->small <= 6 || k->b->k >= LONG_K);
