@@ -56,8 +56,8 @@ struct rcd__infer {
     struct rcd__objects *objects; /* the request is of the form in graph_objects.h; else NULL */
     const struct rcd_tensor *batch_ptr, *targets; /* given beside the model's inputs; NULL: not */
     bool decoded;                                 /* on the loop, when it came */
-    bool apart;                                   /* a helper thread read it: it is suspended */
-    bool timing;                                  /* tell times in the answer */
+    bool apart;  /* a helper thread had a part of it: it is suspended */
+    bool timing; /* tell times in the answer */
     struct rcd__sequence seq;
     struct rcd__on_graph on_graph;
 };
