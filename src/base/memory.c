@@ -50,7 +50,13 @@ void *rcd_realloc(void *old, size_t bytes)
     return fails_now() ? NULL : realloc(old, bytes != 0 ? bytes : 1);
 }
 
-enum { HUGE_PAGE = 2 << 20, LARGE = HUGE_PAGE / 4 * 3 };
+void rcd_huge_pages(void *memory, size_t bytes)
+{
+    const size_t before = -(uintptr_t)memory & (RCD_HUGE_PAGE - 1);
+    if (bytes >= before + RCD_HUGE_PAGE)
+        (void)madvise((char *)memory + before, (bytes - before) & ~(RCD_HUGE_PAGE - 1),
+                      MADV_HUGEPAGE);
+}
 
 void *rcd_alloc_aligned(size_t bytes)
 {
@@ -58,16 +64,16 @@ void *rcd_alloc_aligned(size_t bytes)
     if (!rcd_add(bytes, RCD_ALIGN - 1, &rounded) || fails_now())
         return NULL;
     rounded &= ~(size_t)(RCD_ALIGN - 1);
-    if (rounded < LARGE)
+    if (rounded < RCD_HUGE_PAGE / 4 * 3)
         return aligned_alloc(RCD_ALIGN, rounded != 0 ? rounded : RCD_ALIGN);
     /* Rows of a large table that are read in the order of a graph's edges: with small pages, most of the time would go
      * into finding the page. And weights that just fill the second-level cache: small pages are scattered over its sets.
      * An end of less than half a huge page stays on small ones. */
-    const size_t whole = (rounded + HUGE_PAGE / 2) & ~(size_t)(HUGE_PAGE - 1);
+    const size_t whole = (rounded + RCD_HUGE_PAGE / 2) & ~(RCD_HUGE_PAGE - 1);
     void *p = NULL; /* aligned_alloc wants a multiple of the alignment */
-    if (posix_memalign(&p, HUGE_PAGE, whole > rounded ? whole : rounded) != 0)
+    if (posix_memalign(&p, RCD_HUGE_PAGE, whole > rounded ? whole : rounded) != 0)
         return NULL;
-    (void)madvise(p, whole, MADV_HUGEPAGE);
+    rcd_huge_pages(p, whole);
     return p;
 }
 

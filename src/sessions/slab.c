@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { SEGMENT_BYTES = 1 << 18, HEADER = 64, PAGE = 4096, HUGE = 1 << 21, HUGE_FROM = 32 };
+enum { SEGMENT_BYTES = 1 << 18, HEADER = 64, PAGE = 4096, HUGE_FROM = 32 };
 
 void rcd__slab_init(struct rcd__slab *b, struct rcd__file *f, uint32_t kind, size_t item)
 {
@@ -59,20 +59,19 @@ static bool room(struct rcd__slab *b)
 static char *map_huge(struct rcd__slab *b, size_t bytes)
 {
     if (b->spare_bytes < bytes) {
-        char *p = mmap(NULL, 2 * (size_t)HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+        char *p = mmap(NULL, 2 * RCD_HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                        -1, 0);
         if (p == MAP_FAILED)
             return NULL;
-        char *from = (char *)(((uintptr_t)p + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
-        if (from > p)
-            munmap(p, (size_t)(from - p));
-        if (p + 2 * (size_t)HUGE > from + HUGE)
-            munmap(from + HUGE, (size_t)(p + 2 * (size_t)HUGE - (from + HUGE)));
+        const size_t before = -(uintptr_t)p & (RCD_HUGE_PAGE - 1);
+        if (before > 0)
+            munmap(p, before);
+        munmap(p + before + RCD_HUGE_PAGE, RCD_HUGE_PAGE - before);
         if (b->spare_bytes > 0)
             munmap(b->spare, b->spare_bytes);
-        (void)madvise(from, HUGE, MADV_HUGEPAGE);
-        b->spare = from;
-        b->spare_bytes = HUGE;
+        b->spare = p + before;
+        b->spare_bytes = RCD_HUGE_PAGE;
+        rcd_huge_pages(b->spare, b->spare_bytes);
     }
     char *segment = b->spare;
     b->spare += bytes;
@@ -82,7 +81,7 @@ static char *map_huge(struct rcd__slab *b, size_t bytes)
 
 static char *map(struct rcd__slab *b, size_t offset, size_t bytes)
 {
-    if (b->file->fd < 0 && b->n_segments >= HUGE_FROM && bytes <= HUGE / 2)
+    if (b->file->fd < 0 && b->n_segments >= HUGE_FROM && bytes <= RCD_HUGE_PAGE / 2)
         return map_huge(b, bytes);
     int flags = b->file->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
     char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, b->file->fd,

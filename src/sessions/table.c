@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <xxhash.h>
 
 enum { FIRST_SIZE = 256 };
@@ -109,15 +108,6 @@ static void put(uint64_t *table, size_t size, uint64_t hash, uint32_t at)
     table[i] = entry(hash, at);
 }
 
-/* What of it fills whole ones, before anything is written. */
-static void in_huge_pages(void *memory, size_t bytes)
-{
-    const uintptr_t huge = (uintptr_t)1 << 21, from = ((uintptr_t)memory + huge - 1) & ~(huge - 1);
-    const uintptr_t to = ((uintptr_t)memory + bytes) & ~(huge - 1);
-    if (to > from)
-        (void)madvise((char *)memory + (from - (uintptr_t)memory), to - from, MADV_HUGEPAGE);
-}
-
 bool rcd__table_room(rcd_sessions *s, size_t more)
 {
     const size_t n = (size_t)s->records.used + more;
@@ -129,7 +119,7 @@ bool rcd__table_room(rcd_sessions *s, size_t more)
     uint64_t *table = rcd_calloc(size, sizeof *table);
     if (table == NULL)
         return false;
-    in_huge_pages(table, size * sizeof *table);
+    rcd_huge_pages(table, size * sizeof *table);
     for (size_t i = 0; i < s->table_size; i++) {
         if (s->table[i] == 0)
             continue;
