@@ -13,6 +13,11 @@ enum {
     FEW_ROWS = 48    /* are looked at together: they stay near */
 };
 
+INLINE size_t few_most(size_t k)
+{
+    return k / FEW_PART < FEW_MAX ? k / FEW_PART : FEW_MAX;
+}
+
 /* Positions of the elements that are not zero; more than `most`: there are more. `at` has room for
  * most + 2 VF_LANES. Rows usually follow each other in memory, and are asked for that way. */
 INLINE size_t few_find(const float *a, size_t k, size_t most, uint32_t *at)
@@ -138,11 +143,20 @@ static void gemm_full(const struct rcd_gemm *g, size_t begin, size_t end)
         gemm_sweep(&rest, begin, end);
 }
 
+/* After rows that all had many, the first of the next ones stands for them: looking for zeros in each would read the
+ * beginning of every row twice from memory. */
+static bool is_dense(const struct rcd_gemm *g, size_t r)
+{
+    const size_t k = g->b->k, most = few_most(k);
+    uint32_t at[FEW_MAX + 2 * VF_LANES];
+    return few_find(g->a[r], k, most, at) > most;
+}
+
 /* Some rows: those that have many, or must be done in full, are gathered for the sweep. False: all must, and
  * nothing is done yet. */
 static bool few_rows(const struct rcd_gemm *g, size_t from, size_t rows, size_t begin, size_t end)
 {
-    const size_t k = g->b->k, most = k / FEW_PART < FEW_MAX ? k / FEW_PART : FEW_MAX;
+    const size_t k = g->b->k, most = few_most(k);
     uint32_t at[FEW_MAX + 2 * VF_LANES];
     const float *a[FEW_ROWS];
     float *c[FEW_ROWS];
@@ -173,9 +187,11 @@ static void gemm(const struct rcd_gemm *g)
         gemm_full(g, g->col_from, end);
         return;
     }
+    bool was_dense = false;
     for (size_t r = 0, rows = 0; r < g->rows; r += rows) {
         rows = g->rows - r < FEW_ROWS ? g->rows - r : FEW_ROWS;
-        const bool done = few_rows(g, r, rows, g->col_from, end);
+        const bool done = !(was_dense && is_dense(g, r)) && few_rows(g, r, rows, g->col_from, end);
+        was_dense = !done;
         dense.rows += done ? 0 : rows; /* they go on together */
         const bool last = done || r + rows == g->rows || g->b->padded <= MAX_WIDTH;
         if (last && dense.rows > 0) {
