@@ -16,7 +16,8 @@
 #include "steps.inc.h"
 
 #include "edges.inc.h" /* on functions.inc.h */
-#include "left.inc.h"  /* on product.inc.h */
+#include "gemm.inc.h"  /* on product.inc.h */
+#include "left.inc.h"  /* on gemm.inc.h */
 
 #define KERNELS_SET kernels
 #define KERNELS_INT8 gemm_int8

@@ -1,4 +1,4 @@
-/* left.inc.h - products whose left rows allow a shorter way than the sweep of product.inc.h, to the same bits.
+/* left.inc.h - products whose left rows allow a shorter way than the sweep of gemm.inc.h, to the same bits.
  *
  * Rows of mostly zeros (bags of words, one-hot inputs) multiply only what is not zero. A step with x = 0 leaves
  * its chain as it is when the right side is finite, but for the sign of a zero: +0 added to -0 is +0. So a

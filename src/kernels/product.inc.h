@@ -18,6 +18,7 @@ INLINE int strip_sixteens(const int R, const int panel)
 enum {
     STRIP_MAX = 4 * PER16,
     MAX_PANELS = VF_LANES == 16 ? 4 : 1, /* side by side, for one row */
+    FAR_STEPS = 12, /* so early a tile that is all rows asks for what may come from afar */
 };
 
 /* A tile's work: columns [at, at + 16 S) of a panel, steps [k0, k0 + k) of the inner dimension. */
@@ -36,14 +37,21 @@ struct strip {
     size_t ahead_step;
 };
 
+/* Where a panel comes from, and so what a tile asks for meanwhile. */
+enum reach {
+    REACH_NEAR, /* the second level */
+    REACH_NEXT, /* beyond it, for several tiles: a share of the panel that follows */
+    REACH_OWN   /* beyond it, for this tile alone: what it reads itself, in time */
+};
+
 /* One step of k: row r has its factor at a[r][i], panel p its columns at b + p * apart. */
-INLINE void tile_step(const int P, const int R, const int S, const bool FAR, const float *const *a,
+INLINE void tile_step(const int P, const int R, const int S, const int REACH, const float *const *a,
                       size_t i, const float *b, size_t w, size_t apart,
                       vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
 {
-    const int NV = S * PER16, fetched = FAR || R >= 4 ? S : 0; /* for few rows it is just read */
-    /* Steps ahead; where a strip is all rows the panel may come from afar. */
-    const size_t early = R >= 7 && S == 2 ? 8 : 2;
+    const int NV = S * PER16,
+              fetched = REACH != REACH_NEAR || R >= 4 ? S : 0; /* for few rows it is just read */
+    const size_t early = REACH == REACH_OWN || (R >= 7 && S == 2) ? FAR_STEPS : 2;
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
         vf x, col[STRIP_MAX];
@@ -64,8 +72,8 @@ INLINE void tile_step(const int P, const int R, const int S, const bool FAR, con
 }
 
 /* The chains of a strip: R rows, S sixteens of columns of each of P panels. */
-INLINE void tile_steps(const int P, const int R, const int S, const bool FAR, const struct strip *s,
-                       size_t at, vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
+INLINE void tile_steps(const int P, const int R, const int S, const int REACH,
+                       const struct strip *s, size_t at, vf acc[MAX_PANELS][MAX_ROWS][STRIP_MAX])
 {
     /* Where a strip is a whole panel its steps are a constant apart. */
     const size_t w = VF_LANES == 16 && (R <= 6 || S == 3) ? 16 * (size_t)S : s->w;
@@ -77,21 +85,20 @@ INLINE void tile_steps(const int P, const int R, const int S, const bool FAR, co
         a[r] = s->a[r] + s->k0;
     size_t i = 0;
     for (const size_t end = s->k & ~(size_t)1; i < end; i += 2, b += 2 * w) {
-        if (FAR) {
+        if (REACH == REACH_NEXT) {
             __builtin_prefetch(ahead, 0, 2);
             __builtin_prefetch(ahead + ahead_step, 0, 2);
             ahead += 2 * ahead_step;
         }
-        tile_step(P, R, S, FAR, a, i, b, w, apart, acc);
-        tile_step(P, R, S, FAR, a, i + 1, b + w, w, apart, acc);
+        tile_step(P, R, S, REACH, a, i, b, w, apart, acc);
+        tile_step(P, R, S, REACH, a, i + 1, b + w, w, apart, acc);
     }
     if (i < s->k)
-        tile_step(P, R, S, FAR, a, i, b, w, apart, acc);
+        tile_step(P, R, S, REACH, a, i, b, w, apart, acc);
 }
 
-/* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). FAR: tiles
- * ask for the next panel, which comes from beyond the second level. */
-INLINE void tile(const int P, const int R, const int S, const bool FAR, const struct strip *s)
+/* R rows, S sixteens of columns of each of P panels (rows of panel p are p * R and on in from and to). */
+INLINE void tile(const int P, const int R, const int S, const int REACH, const struct strip *s)
 {
     const int NV = S * PER16;
     const size_t at = s->at;
@@ -109,7 +116,7 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
         }
     }
     do {
-        tile_steps(P, R, S, FAR, s, at, acc);
+        tile_steps(P, R, S, REACH, s, at, acc);
         s = s->then;
     } while (P == 1 && s != NULL);
 #pragma GCC unroll 4
@@ -125,10 +132,12 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
 
 #define TILE(R, S)                                                                                 \
     case S:                                                                                        \
-        if ((S) <= strip_sixteens(R, S) && MAX_ROWS > 1 && far)                                    \
-            tile(1, R, S, true, s);                                                                \
+        if ((S) <= strip_sixteens(R, S) && MAX_ROWS > 1 && reach == REACH_NEXT)                    \
+            tile(1, R, S, REACH_NEXT, s);                                                          \
+        else if ((S) <= strip_sixteens(R, S) && VF_LANES == 16 && reach == REACH_OWN)              \
+            tile(1, R, S, REACH_OWN, s);                                                           \
         else if ((S) <= strip_sixteens(R, S))                                                      \
-            tile(1, R, S, false, s);                                                               \
+            tile(1, R, S, REACH_NEAR, s);                                                          \
         break;
 #define TILE_ROWS(R)                                                                               \
     case R:                                                                                        \
@@ -140,7 +149,7 @@ INLINE void tile(const int P, const int R, const int S, const bool FAR, const st
         }                                                                                          \
         break;
 
-static void strip(size_t rows, size_t sixteens, bool far, const struct strip *s)
+static void strip(size_t rows, size_t sixteens, enum reach reach, const struct strip *s)
 {
     switch (rows) {
         TILE_ROWS(1)
@@ -163,9 +172,9 @@ static void strip(size_t rows, size_t sixteens, bool far, const struct strip *s)
 #define TILE_PANELS(S)                                                                             \
     case S:                                                                                        \
         if (panels == 2)                                                                           \
-            tile(MAX_PANELS >= 2 ? 2 : 1, 1, S, false, s);                                         \
+            tile(MAX_PANELS >= 2 ? 2 : 1, 1, S, REACH_NEAR, s);                                    \
         else                                                                                       \
-            tile(MAX_PANELS, 1, S, false, s);                                                      \
+            tile(MAX_PANELS, 1, S, REACH_NEAR, s);                                                 \
         break;
 
 /* One row through two or MAX_PANELS panels of sixteens * 16 columns. */
@@ -236,8 +245,8 @@ struct block {
     struct factors before; /* what the chains begin with, in panels alike; or b is NULL */
     const float **from;    /* [BLOCK_ROWS] */
     float **to;
-    bool far;       /* matrices that do not stay in the second level */
-    bool ahead;     /* tiles ask for the next panel, of which there is time to read a share */
+    bool far; /* matrices that do not stay in the second level */
+    enum reach reach;
     struct patch p; /* the block's rows of a panel */
     /* The rows in groups as equal as can be, as a tile of one or two would not fill the multipliers; those of
      * `small` rows first, then those with one more. */
@@ -259,7 +268,10 @@ INLINE void block_split(struct block *k, size_t rows, size_t w)
             : 6;
     k->groups = (n + most_rows - 1) / most_rows;
     k->small = n / k->groups;
-    k->ahead = k->far && (k->groups > 1 || k->small <= 6 || k->b->k >= LONG_K);
+    k->reach = !k->far                                               ? REACH_NEAR
+               : k->groups == 1 && VF_LANES == 16                    ? REACH_OWN
+               : k->groups > 1 || k->small <= 6 || k->b->k >= LONG_K ? REACH_NEXT
+                                                                     : REACH_NEAR;
     k->n_small = k->groups - n % k->groups;
     const unsigned most = (unsigned)strip_sixteens((int)k->small, (int)w / RCD_LANES) * RCD_LANES;
     k->ahead_step = (unsigned)(w * sizeof(float)) / (k->groups * (((unsigned)w + most - 1) / most));
@@ -270,7 +282,7 @@ INLINE void group_strips(const struct block *k, size_t rows, struct strip *s, st
 {
     const size_t most = (size_t)strip_sixteens((int)rows, (int)s->w / RCD_LANES) * RCD_LANES;
     for (s->at = 0; s->at < s->w; s->at += most) {
-        strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->ahead, s);
+        strip(rows, (s->w - s->at < most ? s->w - s->at : most) / RCD_LANES, k->reach, s);
         s->ahead += s->k * k->ahead_step;
         if (then != NULL)
             then->ahead += then->k * k->ahead_step;
@@ -399,53 +411,4 @@ INLINE void sweep(const struct rcd_packed *b, size_t begin, size_t end, size_t n
                   const float *const *a, const struct patch_work work, const void *what)
 {
     sweep_both((struct factors){NULL, NULL}, b, begin, end, n_rows, a, work, what);
-}
-
-/* ---- products ---------------------------------------------------------------------------------- */
-
-static const float zeros[MAX_WIDTH];
-
-INLINE size_t gemm_keep(const struct rcd_gemm *g, const struct patch *p)
-{
-    return g->c_padded || p->col + p->w <= g->b->n ? p->w : g->b->n - p->col;
-}
-
-INLINE void gemm_start(const void *what, const struct patch *p, const float **from, float **to)
-{
-    const struct rcd_gemm *g = what;
-    const size_t keep = gemm_keep(g, p);
-    for (size_t r = 0; r < p->rows; r++) {
-        float *c = g->c[p->row + r] + p->col;
-        if (g->accumulate && keep < p->w) { /* nothing is read past the end of a row */
-            memset(to[r] + keep, 0, (p->w - keep) * sizeof(float));
-            memcpy(to[r], c, keep * sizeof(float));
-            from[r] = to[r];
-            continue;
-        }
-        from[r] = g->accumulate ? c : g->bias != NULL ? g->bias + p->col : zeros;
-        if (keep == p->w)
-            to[r] = c;
-    }
-}
-
-INLINE void gemm_finish(const void *what, const struct patch *p, float *const *tile)
-{
-    const struct rcd_gemm *g = what;
-    const size_t keep = gemm_keep(g, p);
-    for (size_t r = 0; keep < p->w && r < p->rows; r++)
-        memcpy(g->c[p->row + r] + p->col, tile[r], keep * sizeof(float));
-}
-
-INLINE void gemm_touch(const void *what, const struct patch *p)
-{
-    const struct rcd_gemm *g = what;
-    for (size_t r = 0; r < p->rows; r++)
-        touch_floats_to_write(g->c[p->row + r] + p->col, p->w);
-}
-
-/* Columns [begin, end) of all rows. */
-static void gemm_sweep(const struct rcd_gemm *g, size_t begin, size_t end)
-{
-    const struct patch_work work = {gemm_touch, gemm_start, gemm_finish};
-    sweep(g->b, begin, end, g->rows, g->a, work, g);
 }

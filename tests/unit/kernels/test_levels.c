@@ -157,6 +157,16 @@ Test(levels, steps_agree)
     }
 }
 
+/* Weights beyond the second level, all rows in one tile or in several. */
+Test(levels, large_steps_agree)
+{
+    uint32_t seed = 7;
+    for (int cell = 0; cell < CELLS; cell++) {
+        for (size_t rows = 2; rows <= 9; rows++)
+            check_step((enum cell)cell, rows, 210, seed++);
+    }
+}
+
 Test(levels, rows_agree)
 {
     uint32_t seed = 5;
