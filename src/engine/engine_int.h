@@ -62,7 +62,7 @@ struct rcd_node {
     uint32_t packed;     /* bit i: of the constant input i only sizes are read when the node runs */
     size_t n_bodies;     /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
-    bool joined;   /* the node before may do this one, too (fuse_order.c) */
+    bool joined;   /* the node before may do this one, too (fuse_order.c, fuse_dots.c) */
     size_t n_drop; /* slots whose last reader is this node */
     const uint32_t *drop;
 };
@@ -262,6 +262,9 @@ static inline bool rcd__alive(const struct rcd_call *c, size_t r)
  * wanted): then nothing happens and *ret stays NULL. */
 RCD_MUST_CHECK rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_t r, rcd_dtype t,
                                        int rank, const int64_t *dims, struct rcd_tensor **ret);
+/** Nodes right behind the call's own that are done with it in this run (fuse_order.c, fuse_dots.c). */
+enum { RCD__JOINED = 2 };
+size_t rcd__joined(const struct rcd_call *c);
 /** Output i of request r shares the data of `src` under another shape of as many elements. */
 rcd_status rcd__alias_out(const struct rcd_call *c, size_t i, size_t r,
                           const struct rcd_tensor *src, int rank, const int64_t *dims);

@@ -67,3 +67,5 @@ struct rcd__readers {
 RCD_MUST_CHECK bool rcd__readers_new(const struct rcd__rewrite *w, struct rcd__readers *ret);
 void rcd__readers_count(const struct rcd__rewrite *w, const struct rcd__readers *r);
 void rcd__readers_free(struct rcd__readers *r);
+/** The node at `from` goes to `to`; those between move up. */
+void rcd__node_move(struct rcd_body *main, size_t from, size_t to);

@@ -62,6 +62,16 @@ void rcd__readers_free(struct rcd__readers *r)
     rcd_free(r->by);
 }
 
+void rcd__node_move(struct rcd_body *main, size_t from, size_t to)
+{
+    const struct rcd_node n = main->nodes[from];
+    if (from < to)
+        memmove(main->nodes + from, main->nodes + from + 1, (to - from) * sizeof n);
+    else
+        memmove(main->nodes + to + 1, main->nodes + to, (from - to) * sizeof n);
+    main->nodes[to] = n;
+}
+
 /* Elements of a row, if they are a known number; else 0. */
 static size_t row_width(const struct rcd__rewrite *w, const struct rcd__fact *f)
 {

@@ -39,16 +39,6 @@ static struct rcd_node *only_reader(const struct order *o, rcd_value_id id)
                : NULL;
 }
 
-static void move_node(struct rcd_body *main, size_t from, size_t to)
-{
-    const struct rcd_node n = main->nodes[from];
-    if (from < to)
-        memmove(main->nodes + from, main->nodes + from + 1, (to - from) * sizeof n);
-    else
-        memmove(main->nodes + to + 1, main->nodes + to, (from - to) * sizeof n);
-    main->nodes[to] = n;
-}
-
 /* ---- which goes first ------------------------------------------------------------------------------- */
 
 /* The MatMul that makes the sum's x, for it alone, no narrower than what goes in. */
@@ -126,7 +116,7 @@ static bool narrow_first(const struct order *o, size_t at)
     product->state = p;
     product->op = matmul; /* Gemm's state is another one */
     product->n_in = 2;
-    move_node(main, (size_t)(product - main->nodes), at);
+    rcd__node_move(main, (size_t)(product - main->nodes), at);
     return true;
 }
 
@@ -150,7 +140,7 @@ static void join(const struct order *o, size_t at)
         n->joined = true;
         width = p->b.n;
         out = n->out[0];
-        move_node(main, (size_t)(n - main->nodes), at + i);
+        rcd__node_move(main, (size_t)(n - main->nodes), at + i);
         rcd__readers_count(o->w, &o->readers);
     }
 }

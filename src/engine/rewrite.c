@@ -83,6 +83,8 @@ rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
                  ? rcd__plan_fuse_sparse(&w)
                  : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     }
+    if (st == RCD_OK && !rcd__fuse_dots(&w))
+        st = rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     rcd__symbols_done(&w.sym);
     rcd_free(w.alias);
     rcd_free(w.maker);

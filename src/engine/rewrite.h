@@ -48,3 +48,5 @@ rcd_value_id rcd__simplify_pick(struct rcd__rewrite *w, const struct rcd_node *n
 size_t rcd__fused_values(const struct rcd__rewrite *w);
 /** Gather, scale and scatter become sparse products (fuse_sparse.c). */
 RCD_MUST_CHECK rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w);
+/** Sums of products with a constant row are joined to the products (fuse_dots.c). False: no memory. */
+RCD_MUST_CHECK bool rcd__fuse_dots(struct rcd__rewrite *w);

@@ -159,6 +159,18 @@ static size_t compact(const struct rcd_run *run, size_t n, uint32_t *live)
     return kept;
 }
 
+size_t rcd__joined(const struct rcd_call *c)
+{
+    const struct rcd_body *main = &c->run->plan->main;
+    if (!c->run->joins || c->node < main->nodes || c->node >= main->nodes + main->n_nodes)
+        return 0;
+    const struct rcd_node *end = main->nodes + main->n_nodes;
+    size_t n = 0;
+    while (n < RCD__JOINED && c->node + n + 1 < end && c->node[n + 1].joined)
+        n++;
+    return n;
+}
+
 static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
                      const uint32_t *live)
 {

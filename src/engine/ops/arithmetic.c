@@ -1,6 +1,6 @@
 /* arithmetic.c - Add, Sub, Mul, Div, Mod, Pow, PRelu, And, Or, Xor: two inputs, numpy broadcasting.
  * Integers wrap as two's complement; division by an integer zero fails the request. */
-#include "ops.h"
+#include "dots.h"
 
 #include <math.h>
 
@@ -130,6 +130,11 @@ static rcd_status run(struct rcd_call *c, size_t r)
     return rcd__binary(c, r, y->dtype, s->f);
 }
 
+static rcd_status run_mul(struct rcd_call *c, size_t r)
+{
+    return rcd__joined(c) > 0 ? rcd__dots_run(c, r) : run(c, r);
+}
+
 /* ---- Pow: base and exponent may have different types; the result has the base's ---------------- */
 
 static double number_at(const struct rcd_tensor *t, size_t i)
@@ -232,7 +237,7 @@ static rcd_status run_pow(struct rcd_call *c, size_t r)
 static const struct rcd_op ops[] = {
     {.name = "Add", .since = 7, .check = check_add, .run = run},
     {.name = "Sub", .since = 7, .check = check_sub, .run = run},
-    {.name = "Mul", .since = 7, .check = check_mul, .run = run},
+    {.name = "Mul", .since = 7, .check = check_mul, .run = run_mul},
     {.name = "Div", .since = 7, .check = check_div, .run = run},
     {.name = "Mod", .since = 10, .check = check_mod, .run = run},
     {.name = "And", .since = 7, .check = check_and, .run = run},

@@ -20,15 +20,6 @@ struct chain {
     unsigned taken; /* atomic: parts of scratch */
 };
 
-size_t rcd__joined(const struct rcd_call *c)
-{
-    const struct rcd_node *end = c->run->plan->main.nodes + c->run->plan->main.n_nodes;
-    size_t n = 0;
-    while (c->run->joins && n < RCD__JOINED && c->node + n + 1 < end && c->node[n + 1].joined)
-        n++;
-    return n;
-}
-
 /* Rows [row, row + n) of the sums. */
 static void sum_rows(const struct chain *c, size_t row, size_t n, float *to)
 {

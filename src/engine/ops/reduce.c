@@ -2,7 +2,7 @@
  *
  * A contiguous row of float32 is summed by the kernels' fixed tree of 16 lanes; reductions over other
  * axes run in index order, in the type itself. Either way the order depends on the shape alone. */
-#include "ops.h"
+#include "dots.h"
 
 #include <math.h>
 #include <string.h>
@@ -308,6 +308,14 @@ static rcd_status empty_value(const struct rcd_call *c, size_t r, enum kind kind
     const struct rcd_tensor nothing = {.dtype = out->dtype, .data = out->data};
     reduce_at(c, &nothing, out, o, 0, &none);
     return RCD_OK;
+}
+
+rcd_status rcd__reduce_out(const struct rcd_call *c, size_t r, const struct rcd_tensor *x,
+                           struct rcd_tensor **ret)
+{
+    struct plan p;
+    rcd_status st = make_plan(c, r, x, &p);
+    return st == RCD_OK ? rcd__new_out(c, 0, r, x->dtype, p.out_rank, p.out_dims, ret) : st;
 }
 
 static rcd_status run(struct rcd_call *c, size_t r)

@@ -117,10 +117,7 @@ void rcd__rows_rest(struct rcd_call *c, size_t r, const struct rcd__row_end *end
 /** n such rows. */
 void rcd__rows_end(float *y, size_t n, size_t width, const float *bias, bool relu);
 
-/** Nodes behind a sparse product that may be joined to it; how many of them are done with it in this run; and the sums
- * `sum` (y: not set) of `rows` rows with n > 0 of them (chain.c). */
-enum { RCD__JOINED = 2 };
-size_t rcd__joined(const struct rcd_call *c);
+/** The sums `sum` (y: not set) of `rows` rows with the n > 0 products joined to them (chain.c). */
 RCD_MUST_CHECK rcd_status rcd__chain_run(struct rcd_call *c, size_t r, size_t rows,
                                          const struct rcd_spmm *sum, size_t n);
 

@@ -470,3 +470,69 @@ Test(engine_fuse, a_shape_can_be_bound)
     rcd_exec_free(exec);
     rcd_plan_unref(p);
 }
+
+/* Scores of heads as GAT has them: h = x W [n, 64], seen as [n, 4, 16], times a row, summed along the last axis. */
+enum { ROWS = 4096, HEADS = 4, CHANNELS = 16, WIDTH = HEADS * CHANNELS };
+
+static struct pb head_scores(const char *row_first)
+{
+    static float w[8 * WIDTH], row[WIDTH];
+    static const int64_t heads[] = {-1, HEADS, CHANNELS}, last[] = {-1};
+    for (size_t i = 0; i < 8 * WIDTH; i++)
+        w[i] = (float)(i % 23) / 7.0f - 1.5f;
+    for (size_t i = 0; i < WIDTH; i++)
+        row[i] = (float)(i % 13) / 11.0f - 0.5f;
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, mk_f32("w", "8,64", w, 8 * WIDTH));
+    pb_msg(&g, G_INIT, mk_f32("row", "1,4,16", row, WIDTH));
+    pb_msg(&g, G_INIT, i64s("heads", "3", heads, 3));
+    pb_msg(&g, G_INIT, i64s("last", "1", last, 1));
+    pb_msg(&g, G_NODE, mk_node("MatMul", "h", "x,w", "flat"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "view", "flat,heads", "h"));
+    pb_msg(&g, G_NODE, mk_node("Mul", "scaled", row_first, "p"));
+    pb_msg(&g, G_NODE, mk_node("Neg", "beside", "x", "z")); /* stands between */
+    struct pb sum = mk_node("ReduceSum", "scores", "p,last", "s");
+    add_attr_int(&sum, "keepdims", 0);
+    pb_msg(&g, G_NODE, sum);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,8"));
+    pb_msg(&g, G_OUTPUT, mk_info("h", T_FLOAT, NULL));
+    pb_msg(&g, G_OUTPUT, mk_info("s", T_FLOAT, NULL));
+    pb_msg(&g, G_OUTPUT, mk_info("z", T_FLOAT, NULL));
+    return mk_model(8, 18, g);
+}
+
+/* What is out at one time, in bytes: never the products with the row, which are as large as h itself. The scores have the
+ * bits of a run that makes them: the batch of two, which does nodes one by one. */
+Test(engine_fuse, products_that_are_summed_are_never_there)
+{
+    const size_t of_h = ROWS * WIDTH * sizeof(float);
+    static float x[ROWS * 8];
+    for (size_t i = 0; i < ROWS * 8; i++)
+        x[i] = (float)(i * 7919 % 1009) / 503.0f - 1.0f;
+    const int64_t dims[] = {ROWS, 8};
+    struct rcd_tensor in;
+    cr_assert(rcd_tensor_shape(&in, RCD_F32, 2, dims));
+    in.data = x, in.block = NULL;
+    for (int first = 0; first < 2; first++) {
+        rcd_plan *p = plan_of(head_scores(first == 0 ? "h,row" : "row,h"));
+        cr_assert(lines_with(p, "+ ReduceSum(") == 1);
+        rcd_exec *small = rcd_exec_new(of_h + of_h / 2, 0), *large = rcd_exec_new(8 * of_h, 0);
+        struct rcd_tensor out[3][3] = {0};
+        struct rcd_infer req[3];
+        for (int r = 0; r < 3; r++)
+            req[r] = (struct rcd_infer){.in = &in, .out = out[r]};
+        struct rcd_infer *const one[] = {&req[0]}, *const two[] = {&req[1], &req[2]};
+        rcd_exec_run(small, p, 1, one, NULL);
+        cr_assert(req[0].err.code == RCD_OK, "%s", req[0].err.text);
+        rcd_exec_run(large, p, 2, two, NULL);
+        cr_assert(req[1].err.code == RCD_OK, "%s", req[1].err.text);
+        cr_assert(out[0][1].rank == 2 && out[0][1].n == ROWS * HEADS);
+        for (int o = 0; o < 3; o++)
+            cr_assert(memcmp(out[0][o].data, out[2][o].data, out[0][o].n * sizeof(float)) == 0);
+        for (int r = 0; r < 3; r++)
+            rcd_infer_drop(&req[r], 3);
+        rcd_exec_free(small);
+        rcd_exec_free(large);
+        rcd_plan_unref(p);
+    }
+}
