@@ -61,7 +61,9 @@ struct rcd_block {
 };
 
 /** @param max_live_bytes   limit on blocks handed out at one time: a run that wants more fails.
- *  @param max_idle_bytes   freed blocks kept beyond this go back to the system.
+ *  @param max_idle_bytes   freed blocks kept beyond this go back to the system. Fewer are kept when a block of a new
+ *                          size is made: together with those handed out no more than were ever handed out at one time,
+ *                          and 32 MiB.
  *  Threading: each pool and its blocks belong to one thread. */
 RCD_MUST_CHECK rcd_pool *rcd_pool_new(size_t max_live_bytes, size_t max_idle_bytes);
 rcd_pool *rcd_pool_free(rcd_pool *pool); /* all blocks must be back */

@@ -77,6 +77,16 @@ void *rcd_alloc_aligned(size_t bytes)
     return p;
 }
 
+void rcd_free_aligned(void *p, size_t bytes)
+{
+    if (p != NULL && bytes >= RCD_HUGE_PAGE) {
+        const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) & ~(page - 1),
+                        to = ((uintptr_t)p + bytes) & ~(page - 1);
+        (void)madvise((char *)p + (from - (uintptr_t)p), to - from, MADV_DONTNEED);
+    }
+    free(p);
+}
+
 char *rcd_strndup(const char *text, size_t len)
 {
     char *copy = rcd_alloc(len + 1);

@@ -23,13 +23,14 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { N_CLASSES = 168, HEADER = 2 * RCD_ALIGN };
+enum { N_CLASSES = 168, HEADER = 2 * RCD_ALIGN, SLACK = 32 << 20 };
 #define BLOCK_MAX_BYTES ((size_t)1 << 47)
 _Static_assert(sizeof(struct rcd_block) <= HEADER, "a block's header fits");
 
 struct rcd_pool {
     size_t live, live_max; /* bytes of the classes of blocks that are out */
     size_t idle, idle_max; /* ... and of those that wait */
+    size_t most;           /* that were ever out */
     size_t hand;           /* class that gives up a block next */
     struct rcd_block *lists[N_CLASSES];
 };
@@ -66,8 +67,9 @@ rcd_pool *rcd_pool_new(size_t max_live_bytes, size_t max_idle_bytes)
 
 static void release(struct rcd_block *b)
 {
-    UNPOISON(b->data, class_bytes(b->size_class));
-    rcd_free(b);
+    const size_t total = class_bytes(b->size_class);
+    UNPOISON(b->data, total);
+    rcd_free_aligned(b, HEADER + total);
 }
 
 rcd_pool *rcd_pool_free(rcd_pool *pool)
@@ -86,6 +88,32 @@ rcd_pool *rcd_pool_free(rcd_pool *pool)
     return NULL;
 }
 
+/* Release waiting blocks, but those of class `keep`, until no more than `bytes` wait. */
+static void idle_down_to(rcd_pool *pool, size_t bytes, uint32_t keep)
+{
+    for (size_t tried = 0; tried < N_CLASSES && pool->idle > bytes;) {
+        struct rcd_block *b = pool->hand == keep ? NULL : pool->lists[pool->hand];
+        if (b == NULL) {
+            pool->hand = (pool->hand + 1) % N_CLASSES;
+            tried++;
+            continue;
+        }
+        pool->lists[pool->hand] = b->next;
+        pool->idle -= class_bytes(b->size_class);
+        release(b);
+    }
+}
+
+/* Before a block of `total` bytes is made: what waits is of other sizes, and may never be asked for again. With what is
+ * out it is not to be more than was ever out at one time, but for SLACK: models of usual size keep all they had. */
+static void limit_held(rcd_pool *pool, size_t total)
+{
+    const size_t out = pool->live + total;
+    pool->most = out > pool->most ? out : pool->most;
+    if (out + pool->idle > pool->most + SLACK)
+        idle_down_to(pool, pool->most + SLACK - out, N_CLASSES);
+}
+
 struct rcd_block *rcd_block_new(rcd_pool *pool, size_t bytes)
 {
     if (bytes > BLOCK_MAX_BYTES)
@@ -99,6 +127,7 @@ struct rcd_block *rcd_block_new(rcd_pool *pool, size_t bytes)
         pool->lists[class] = b->next;
         pool->idle -= total;
     } else {
+        limit_held(pool, total);
         b = rcd_alloc_aligned(HEADER + total);
         if (b == NULL)
             return NULL;
@@ -113,23 +142,6 @@ struct rcd_block *rcd_block_new(rcd_pool *pool, size_t bytes)
     return b;
 }
 
-/* Release waiting blocks of other classes until `bytes` more fit under the bound. The block that
- * came back is the better guess of what is needed next. */
-static void make_room(rcd_pool *pool, size_t bytes, uint32_t keep)
-{
-    for (size_t tried = 0; tried < N_CLASSES && bytes > pool->idle_max - pool->idle;) {
-        struct rcd_block *b = pool->hand == keep ? NULL : pool->lists[pool->hand];
-        if (b == NULL) {
-            pool->hand = (pool->hand + 1) % N_CLASSES;
-            tried++;
-            continue;
-        }
-        pool->lists[pool->hand] = b->next;
-        pool->idle -= class_bytes(b->size_class);
-        release(b);
-    }
-}
-
 void rcd_block_unref(struct rcd_block *b)
 {
     if (b == NULL)
@@ -141,8 +153,8 @@ void rcd_block_unref(struct rcd_block *b)
     size_t total = class_bytes(b->size_class);
     RCD_ASSERT(pool->live >= total);
     pool->live -= total;
-    if (total <= pool->idle_max)
-        make_room(pool, total, b->size_class);
+    if (total <= pool->idle_max) /* what came back is the better guess of what is needed next */
+        idle_down_to(pool, pool->idle_max - total, b->size_class);
     if (total > pool->idle_max - pool->idle) {
         release(b);
         return;

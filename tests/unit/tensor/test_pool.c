@@ -68,6 +68,38 @@ Test(pool, last_freed_comes_first)
     rcd_pool_free(pool);
 }
 
+/* Does one of so many bytes wait? Asked for where malloc fails. */
+static bool waits(rcd_pool *pool, size_t bytes)
+{
+    rcd_fault_after(0);
+    struct rcd_block *b = rcd_block_new(pool, bytes);
+    rcd_fault_after(SIZE_MAX);
+    rcd_block_unref(b);
+    return b != NULL;
+}
+
+/* Sizes that came once do not stay for ever: what waits and what is out is never more than was out at one time and the
+ * slack. Sizes of small models stay. */
+Test(pool, what_waits_makes_room_for_other_sizes)
+{
+    rcd_pool *pool = rcd_pool_new(SIZE_MAX, SIZE_MAX);
+    const size_t mb = 1 << 20;
+    for (size_t size = 1; size <= 4; size++)
+        rcd_block_unref(rcd_block_new(pool, size * mb));
+    for (size_t size = 1; size <= 4; size++)
+        cr_assert(waits(pool, size * mb), "%zu MB", size);
+    for (size_t size = 32; size <= 128; size *= 2)
+        rcd_block_unref(rcd_block_new(pool, size * mb));
+    cr_assert(waits(pool, 128 * mb));
+    cr_assert_not(waits(pool, 32 * mb) && waits(pool, 64 * mb)); /* with 128 more than 128 and 32 */
+    struct rcd_block *a = rcd_block_new(pool, 128 * mb), *b = rcd_block_new(pool, 64 * mb);
+    rcd_block_unref(a); /* both were out together, so both may wait */
+    rcd_block_unref(b);
+    rcd_block_unref(rcd_block_new(pool, 20 * mb));
+    cr_assert(waits(pool, 128 * mb) && waits(pool, 64 * mb) && waits(pool, 20 * mb));
+    rcd_pool_free(pool);
+}
+
 Test(pool, references)
 {
     rcd_pool *pool = rcd_pool_new(1 << 20, 1 << 20);
