@@ -53,7 +53,7 @@ rcd_status rcd_config_write_example(struct rcd_buf *out)
 }
 
 static const char help_head[] =
-    "recurd " RCD_VERSION " - serves trained recurrent networks from ONNX files over HTTP\n"
+    "recurd " RCD_VERSION " - serves trained recurrent and graph networks (ONNX) over HTTP\n"
     "(Open Inference Protocol v2).\n"
     "\n"
     "Usage:  recurd [--config FILE] [--models DIR] [--listen ADDR:PORT] [OPTION VALUE]...\n"
