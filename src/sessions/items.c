@@ -104,7 +104,8 @@ uint64_t rcd__row_sum(const rcd_sessions *s, uint32_t row)
 
 void rcd__row_seal(const rcd_sessions *s, uint32_t row)
 {
-    rcd__row_at(s, row)->sum = rcd__row_sum(s, row);
+    if (s->live != NULL) /* else nobody will ever look at it */
+        rcd__row_at(s, row)->sum = rcd__row_sum(s, row);
 }
 
 void rcd__row_ref(rcd_sessions *s, uint32_t row)
