@@ -11,12 +11,14 @@ struct compiled {
     const struct rcd_route *route;
     char *text; /* [owned] the pattern, cut into segments */
     struct rcd__path path;
-    unsigned params;   /* bit i: segment i is a {name} */
+    const struct compiled *next; /* with as many segments */
+    unsigned params;             /* bit i: segment i is a {name} */
     unsigned literals; /* literal segments, leftmost in the highest bit: larger is more special */
 };
 
 struct rcd__router {
     size_t n;
+    const struct compiled *of[RCD__SEGMENTS + 1]; /* the first one of so many segments */
     struct compiled route[];
 };
 
@@ -130,6 +132,8 @@ rcd_status rcd__router_new(const struct rcd_route *routes, size_t n, struct rcd_
             rcd__router_free(r);
             return st;
         }
+        r->route[i].next = r->of[r->route[i].path.n];
+        r->of[r->route[i].path.n] = &r->route[i];
     }
     *ret = r;
     return RCD_OK;
@@ -203,8 +207,7 @@ const struct rcd_route *rcd__router_find(const struct rcd__router *r, const char
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
     allow[0] = '\0';
-    for (size_t i = 0; i < r->n; i++) {
-        const struct compiled *c = &r->route[i];
+    for (const struct compiled *c = r->of[path->n]; c != NULL; c = c->next) {
         if ((best == NULL || c->literals > best->literals) && fits(c, path) &&
             strcmp(c->route->method, method) == 0)
             best = c;
