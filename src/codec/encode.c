@@ -20,12 +20,16 @@ static rcd_status put_key(struct rcd_buf *out, bool *first, const char *key)
     return st == RCD_OK ? rcd_buf_append(out, ":", 1) : st;
 }
 
-static rcd_status put_string(struct rcd_buf *out, bool *first, const char *key, const char *text,
-                             size_t len)
+/* A key of our own, as it is written behind another member. */
+static rcd_status put_written(struct rcd_buf *out, bool *first, const char *text, size_t len)
 {
-    rcd_status st = put_key(out, first, key);
-    return st == RCD_OK ? rcd_json_string(out, text, len) : st;
+    const size_t skip = *first ? 1 : 0;
+    *first = false;
+    return rcd_buf_append(out, text + skip, len - skip);
 }
+
+#define PUT_KEY(out, first, key)                                                                   \
+    put_written(out, first, ",\"" key "\":", sizeof(",\"" key "\":") - 1)
 
 static rcd_status put_value(struct rcd_buf *out, const struct rcd_param *p, struct rcd_error *err)
 {
@@ -52,7 +56,7 @@ static rcd_status put_params(struct rcd_buf *out, const struct rcd_wire_answer *
     bool first_param = true;
     if (answer->n_params == 0)
         return RCD_OK;
-    rcd_status st = put_key(out, first, "parameters");
+    rcd_status st = PUT_KEY(out, first, "parameters");
     if (st == RCD_OK)
         st = rcd_buf_append(out, "{", 1);
     for (size_t i = 0; i < answer->n_params && st == RCD_OK; i++) {
@@ -95,11 +99,15 @@ static rcd_status put_result(struct rcd_buf *out, const struct rcd_wire_result *
     const char *dtype = rcd_dtype_name(r->tensor->dtype);
     rcd_status st = rcd_buf_append(out, "{", 1);
     if (st == RCD_OK)
-        st = put_string(out, &first, "name", r->name, strlen(r->name));
+        st = PUT_KEY(out, &first, "name");
     if (st == RCD_OK)
-        st = put_string(out, &first, "datatype", dtype, strlen(dtype));
+        st = rcd_json_string(out, r->name, strlen(r->name));
     if (st == RCD_OK)
-        st = put_key(out, &first, "shape");
+        st = PUT_KEY(out, &first, "datatype");
+    if (st == RCD_OK)
+        st = rcd_json_string(out, dtype, strlen(dtype));
+    if (st == RCD_OK)
+        st = PUT_KEY(out, &first, "shape");
     if (st == RCD_OK)
         st = put_shape(out, r->tensor);
     if (st == RCD_OK && r->binary) {
@@ -110,7 +118,7 @@ static rcd_status put_result(struct rcd_buf *out, const struct rcd_wire_result *
         if (st == RCD_OK)
             st = rcd_buf_append(out, "}", 1);
     } else if (st == RCD_OK) {
-        st = put_key(out, &first, "data");
+        st = PUT_KEY(out, &first, "data");
         if (st == RCD_OK)
             st = rcd__encode_data(out, r->tensor, policy, r->name, err);
     }
@@ -122,17 +130,24 @@ static rcd_status put_json(struct rcd_buf *out, const struct rcd_wire_answer *an
 {
     bool first = true;
     rcd_status st = rcd_buf_append(out, "{", 1);
-    if (st == RCD_OK && answer->id != NULL && answer->id_len > 0)
-        st = put_string(out, &first, "id", answer->id, answer->id_len);
+    if (st == RCD_OK && answer->id != NULL && answer->id_len > 0) {
+        st = PUT_KEY(out, &first, "id");
+        if (st == RCD_OK)
+            st = rcd_json_string(out, answer->id, answer->id_len);
+    }
     if (st == RCD_OK)
-        st = put_string(out, &first, "model_name", answer->model_name, strlen(answer->model_name));
-    if (st == RCD_OK && answer->model_version != NULL)
-        st = put_string(out, &first, "model_version", answer->model_version,
-                        strlen(answer->model_version));
+        st = PUT_KEY(out, &first, "model_name");
+    if (st == RCD_OK)
+        st = rcd_json_string(out, answer->model_name, strlen(answer->model_name));
+    if (st == RCD_OK && answer->model_version != NULL) {
+        st = PUT_KEY(out, &first, "model_version");
+        if (st == RCD_OK)
+            st = rcd_json_string(out, answer->model_version, strlen(answer->model_version));
+    }
     if (st == RCD_OK)
         st = put_params(out, answer, &first, err);
     if (st == RCD_OK)
-        st = put_key(out, &first, "outputs");
+        st = PUT_KEY(out, &first, "outputs");
     if (st == RCD_OK)
         st = rcd_buf_append(out, "[", 1);
     for (size_t i = 0; i < answer->n_results && st == RCD_OK; i++) {
