@@ -165,10 +165,13 @@ rcd_status rcd__sequence_enter(struct rcd__infer *x, unsigned *retry_after_s, st
         return st;
     q->entered = true;
     void **user = rcd_session_user(q->store->sessions, q->use);
-    if (*user == NULL)
-        *user = rcd_calloc(1, sizeof(struct rcd_serial));
-    if (*user == NULL)
-        return rcd_fail(err, RCD_ENOMEM, "no memory for a session's queue");
+    if (*user == NULL) { /* alloc: the C library has some ready, but not for calloc */
+        struct rcd_serial *serial = rcd_alloc(sizeof *serial);
+        if (serial == NULL)
+            return rcd_fail(err, RCD_ENOMEM, "no memory for a session's queue");
+        *serial = (struct rcd_serial){0};
+        *user = serial;
+    }
     x->job.serial = *user;
     (void)rcd__store_of(x->version); /* keeps the version for the session */
     return RCD_OK;
