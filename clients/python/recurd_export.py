@@ -153,10 +153,30 @@ def _index_add(g, base, dim, index, src, alpha=None):
     return g.op("ScatterElements", base, index, src, axis_i=at, reduction_s="add")
 
 
+def _index_put(g, base, indices, values, accumulate=False):
+    from torch.onnx import symbolic_helper as h, symbolic_opset11
+    places = h._unpack_list(indices)
+    if not h._maybe_get_const(accumulate, "b") or any(h._is_none(i) or h._get_tensor_rank(i) != 1 for i in places):
+        return symbolic_opset11.index_put(g, base, indices, values, accumulate)
+    at = g.op("Concat", *[h._unsqueeze_helper(g, i, [1]) for i in places], axis_i=1)
+    edges = g.op("Shape", places[0])
+    rest = g.op("Shape", base, start_i=len(places))
+    values = g.op("Expand", values, g.op("Concat", edges, rest, axis_i=0))
+    return g.op("ScatterND", base, at, values, reduction_s="add")
+
+
+def _int(value):
+    return _whole(value) if isinstance(value, torch.Tensor) else int(value)
+
+
 def _replacements():
     utils = torch_geometric.utils
     return {utils.scatter: scatter, utils.add_remaining_self_loops: add_remaining_self_loops,
             utils.to_dense_batch: to_dense_batch, topk_module.topk: topk}
+
+
+SYMBOLIC = {"aten::index_add": _index_add, "aten::index_put": _index_put}
+COUNTING = [sys.modules["torch_geometric.nn.norm." + n] for n in ("graph_norm", "instance_norm", "layer_norm")]
 
 
 @contextlib.contextmanager
@@ -178,13 +198,19 @@ def _patched():
     sort_pool = torch_geometric.nn.SortAggregation
     undo += [(Aggregation, "__call__", Aggregation.__call__), (sort_pool, "forward", sort_pool.forward)]
     Aggregation.__call__, sort_pool.forward = _sized, _sort_pool
-    torch.onnx.register_custom_op_symbolic("aten::index_add", _index_add, 16)
+    for name, symbolic in SYMBOLIC.items():
+        torch.onnx.register_custom_op_symbolic(name, symbolic, 16)
+    for module in COUNTING:  # int(batch.max()) + 1 stays a number that the trace follows
+        module.int = _int
     try:
         yield
     finally:
+        for module in COUNTING:
+            del module.int
         for owner, name, value in reversed(undo):
             setattr(owner, name, value)
-        torch.onnx.unregister_custom_op_symbolic("aten::index_add", 16)
+        for name in SYMBOLIC:
+            torch.onnx.unregister_custom_op_symbolic(name, 16)
 
 
 def export(model, args, path, input_names, output_names=("y",), dynamic_axes=None, opset_version=18):

@@ -51,6 +51,10 @@ bool rcd__fuse_program(const struct rcd__rewrite *w, const struct rcd__edge_ends
 /** Are a sum's factors a softmax over the edges of its rows (fuse_attention.c)? */
 bool rcd__fuse_attention(const struct rcd__rewrite *w, const struct rcd_node *scatter,
                          const struct rcd__sum *m, struct rcd__attention *ret);
+/** Warns of sums that are probably not what the network means (fuse_warn.c), once of each kind: *told, 0 before the first.
+ * False: no memory. */
+RCD_MUST_CHECK bool rcd__fuse_warn(struct rcd__rewrite *w, struct rcd_node *scatter,
+                                   const struct rcd__sum *m, unsigned *told);
 /** A sum divided by the number of its edges becomes a mean (fuse_mean.c). False: no memory. */
 RCD_MUST_CHECK bool rcd__fuse_means(struct rcd__rewrite *w);
 /** Bias, ReLU and a flat view right behind a sum become part of it (fuse_epilogue.c). False: no

@@ -27,6 +27,7 @@ struct fuse {
     size_t n;
     struct made *made;
     size_t n_made;
+    unsigned told; /* of fuse_warn.c */
 };
 
 bool rcd__fuse_is_column(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges)
@@ -301,7 +302,7 @@ static bool put_attend(struct fuse *f, const struct rcd__sum *m, const struct rc
     return true;
 }
 
-static bool put(struct fuse *f, const struct rcd_node *node)
+static bool put(struct fuse *f, struct rcd_node *node)
 {
     struct rcd__sum m;
     struct rcd__attention a;
@@ -309,6 +310,8 @@ static bool put(struct fuse *f, const struct rcd_node *node)
         f->nodes[f->n++] = *node;
         return true;
     }
+    if (!rcd__fuse_warn(f->w, node, &m, &f->told))
+        return false;
     return rcd__fuse_attention(f->w, node, &m, &a) ? put_attend(f, &m, &a, node)
                                                    : put_spmm(f, &m, node);
 }

@@ -229,6 +229,8 @@ static const struct {
     {"Clip", same},
     {"LayerNormalization", same},
     {"BatchNormalization", same},
+    {"InstanceNormalization", same},
+    {"GroupNormalization", same},
     {"ScatterElements", scatter},
     {"ScatterND", scatter},
     {"Scatter", scatter},

@@ -1,11 +1,12 @@
-/* norm.c - LayerNormalization (17) and BatchNormalization (inference form). */
+/* norm.c - LayerNormalization (17), BatchNormalization (inference form), InstanceNormalization and
+ * GroupNormalization. */
 #include "ops.h"
 
 #include <math.h>
 #include <string.h>
 
 struct state {
-    int64_t axis;
+    int64_t axis, groups;
     float epsilon;
 };
 
@@ -133,8 +134,68 @@ static rcd_status run_batch(struct rcd_call *c, size_t r)
     return RCD_OK;
 }
 
+/* ---- InstanceNormalization, GroupNormalization: each channel, or group of channels, of each row by its own
+ * mean and variance */
+
+static rcd_status check_groups(struct rcd_check *k)
+{
+    struct state *s = rcd__state_new(k, sizeof *s);
+    if (s == NULL)
+        return RCD_ENOMEM;
+    k->node->state = s;
+    int64_t stash = 1;
+    const bool group = strcmp(k->src->op_type, "GroupNormalization") == 0;
+    rcd_status st = rcd__check_arity(k, 3, 3, 1, 1);
+    if (st == RCD_OK)
+        st = rcd__attr_float(k, "epsilon", 1e-5f, &s->epsilon);
+    if (st == RCD_OK && group)
+        st = rcd__attr_int(k, "num_groups", 0, &s->groups);
+    if (st == RCD_OK && group)
+        st = rcd__attr_int(k, "stash_type", 1, &stash);
+    if (st == RCD_OK && (stash != 1 || (group && s->groups < 1)))
+        return rcd__refuse(k, "num_groups %lld with stash_type %lld is not run",
+                           (long long)s->groups, (long long)stash);
+    for (size_t i = 0; st == RCD_OK && i < 3; i++)
+        st = rcd__check_type(k, i, RCD_T(RCD_F32));
+    rcd__set_out(k, 0, RCD_F32);
+    return st;
+}
+
+static rcd_status run_groups(struct rcd_call *c, size_t r)
+{
+    const struct state *s = c->node->state;
+    const struct rcd_tensor *x = rcd__in(c, 0, r), *scale = rcd__in(c, 1, r);
+    const struct rcd_tensor *bias = rcd__in(c, 2, r);
+    if (x->rank < 2)
+        return rcd__fail(c, r, RCD_EINVAL, "the data have rank %d, want 2 or more", x->rank);
+    const size_t channels = (size_t)x->dims[1], inner = rcd__span(x->dims, 2, x->rank);
+    const size_t groups = s->groups > 0 ? (size_t)s->groups : channels;
+    if (groups > 0 && channels % groups != 0)
+        return rcd__fail(c, r, RCD_EINVAL, "%zu channels in %zu groups", channels, groups);
+    if (scale->n != channels || bias->n != channels)
+        return rcd__fail(c, r, RCD_EINVAL, "scale has %zu elements, bias %zu, want %zu", scale->n,
+                         bias->n, channels);
+    struct rcd_tensor *out = NULL;
+    rcd_status st = rcd__new_like(c, r, RCD_F32, &out);
+    if (st != RCD_OK || out == NULL || out->n == 0)
+        return st;
+    const size_t each = channels / groups, n = each * inner;
+    for (size_t i = 0; i < (size_t)x->dims[0] * groups; i++) {
+        float *y = (float *)out->data + i * n;
+        c->kern->layer_norm(n, (const float *)x->data + i * n, NULL, NULL, s->epsilon, y, NULL,
+                            NULL);
+        for (size_t j = 0; j < n; j++) {
+            const size_t at = i % groups * each + j / inner;
+            y[j] = y[j] * ((const float *)scale->data)[at] + ((const float *)bias->data)[at];
+        }
+    }
+    return RCD_OK;
+}
+
 static const struct rcd_op ops[] = {
     {.name = "LayerNormalization", .since = 17, .check = check_layer, .run = run_layer},
     {.name = "BatchNormalization", .since = 7, .check = check_batch, .run = run_batch},
+    {.name = "InstanceNormalization", .since = 6, .check = check_groups, .run = run_groups},
+    {.name = "GroupNormalization", .since = 21, .check = check_groups, .run = run_groups},
 };
 RCD_OP_LIST(norm, ops);

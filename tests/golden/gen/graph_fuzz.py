@@ -67,8 +67,9 @@ def inputs(rng, n, e, more):
         if m == "t":
             made["edge_type"] = rng.integers(0, RELATIONS, e)
         if m == "b":
-            made["batch"] = np.sort(rng.integers(0, 3, n))
-            made["batch"][-1] = 2 if n > 1 else 0
+            graphs = 3 if n < 12 else 7  # more than in the example: a number of theirs in the file shows
+            made["batch"] = np.sort(rng.integers(0, graphs, n))
+            made["batch"][-1] = graphs - 1 if n > 1 else 0
         if m == "p":
             made["pairs"] = rng.integers(0, n, (2, 5))
         if m == "h":

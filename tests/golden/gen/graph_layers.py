@@ -88,6 +88,18 @@ class Norm(nn.Module):
         return self.b(torch.relu(self.norm(self.a(x, edge_index), *batch)))
 
 
+class IndexPut(nn.Module):
+    """Sums by index_put with accumulate: edges into one node add up."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(F_IN, F_OUT)
+
+    def forward(self, x, edge_index):
+        h = self.a(x)
+        return torch.zeros_like(h).index_put((edge_index[1],), h[edge_index[0]], accumulate=True)
+
+
 class Dense(nn.Module):
     def __init__(self, pool):
         super().__init__()
@@ -333,8 +345,10 @@ LAYERS = {
     "norm_graph": (lambda: Norm(g.GraphNorm(8), True), "b"),
     "norm_layer": (lambda: Norm(g.LayerNorm(8), True), "b"),
     "norm_instance": (lambda: Norm(g.InstanceNorm(8), True), "b"),
+    "norm_instance_one": (lambda: Norm(g.InstanceNorm(8)), ""),
     "norm_pair": (lambda: Norm(g.PairNorm()), ""),
     "norm_msg": (lambda: Same(g.GraphConv(8, 8)), ""),
+    "index_put": (IndexPut, ""),
     "pool_mean": (lambda: Readout(g.global_mean_pool), "b"),
     "pool_max": (lambda: Readout(g.global_max_pool), "b"),
     "pool_add": (lambda: Readout(g.global_add_pool), "b"),

@@ -103,6 +103,8 @@ def _part(width, kind, args, options):
         return pointwise.Channelwise(nn.PReLU(width), width)
     if kind == "batchnorm":
         return pointwise.Channelwise(nn.BatchNorm1d(width), width)
+    if kind == "groupnorm":
+        return pointwise.Channelwise(nn.GroupNorm(args[0], width), width)
     if kind == "branch":
         return sequence.Branch(width, **options)
     if kind == "additive":

@@ -76,6 +76,7 @@ TABLE = [
         "old11 ts16 ts17 dyn18"),
     row("norm_by_hand", [seq(6)], ["freenorm", "linear 5"], "old13 dyn18 | ts18"),
     row("batchnorm", [seq(5)], ["batchnorm", "conv 6 k=3 pad=1", "batchnorm", "act relu", "lstm 4"], "ts15 dyn18 | old14"),
+    row("groupnorm", [seq(5)], ["conv 6 k=3 pad=1", "groupnorm 2", "act relu", "lstm 4"], "ts15 dyn21"),
     row("residual_lstm", [seq(6)], [["lstm 6"], ["lstm 6"], ["lstm 6"], "linear 2"], "old15 dyn20 | ts11"),
     row("prelu", [seq(5)], ["prelu", "linear 6", "prelu_channels"], "ts13 dyn18 | old16"),
     row("gated", [seq(5)], ["linear 8", "act glu", "shape halves"], "old12 dyn18 | ts20"),

@@ -1,0 +1,123 @@
+/* fuse_warn.c - sums over edges that exporters write otherwise than the network means: run as the file says, told at
+ * load.
+ *
+ * - A maximum that starts from zeros: the older exporter cannot leave the start out, so rows whose values are all
+ *   below 0 become 0.
+ * - As many rows as the example had: the number of graphs of a pooling (or of nodes) was a number in Python. */
+#include "fuse.h"
+
+#include <string.h>
+
+/* Where values come from that were picked, spread or measured by a greatest or least one. */
+static const struct rcd_node *origin(const struct rcd__rewrite *w, rcd_value_id id)
+{
+    static const char *const moves[] = {"Expand",    "Gather",    "Reshape", "Unsqueeze",
+                                        "ReduceMin", "ReduceMax", "Identity"};
+    for (int hops = 0; hops < 8; hops++) {
+        const struct rcd_node *n = rcd__maker(w, id), *add = rcd__made_by(w, id, "Add");
+        bool move = false;
+        for (size_t i = 0; n != NULL && i < RCD_COUNT(moves); i++)
+            move = move || rcd__made_by(w, id, moves[i]) != NULL;
+        if (add != NULL && w->p->values[add->in[0]].constant != NULL)
+            id = add->in[1]; /* torch.full adds its value to zeros */
+        else if (move)
+            id = n->in[0];
+        else
+            return n;
+    }
+    return NULL;
+}
+
+/* Numbers of the file (a start of its own), or, for a maximum, values that are never below 0? */
+static bool may_start_from_zero(const struct rcd__rewrite *w, const struct rcd__sum *m)
+{
+    static const char *const positive[] = {"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Softplus"};
+    const struct rcd_node *n = origin(w, m->x);
+    if (n == NULL)
+        return w->p->values[m->x].constant != NULL;
+    bool may = n->op->domain == NULL && strcmp(n->op->name, "ConstantOfShape") == 0;
+    for (size_t i = 0; m->how == RCD_SPMM_MAX && n->op->domain == NULL && i < RCD_COUNT(positive);
+         i++)
+        may = may || strcmp(n->op->name, positive[i]) == 0;
+    return may;
+}
+
+/* Is it only taken from what it was made of, as in a softmax? Then any number does that is near enough. */
+static bool only_shifts(const struct rcd__rewrite *w, rcd_value_id id, int hops)
+{
+    bool read = false;
+    for (size_t i = 0; hops < 4 && i < w->p->main.n_nodes; i++) {
+        const struct rcd_node *n = &w->p->main.nodes[i];
+        for (size_t d = 0; d < n->n_in; d++) {
+            if (n->in[d] != id)
+                continue;
+            const char *op = n->op->domain == NULL ? n->op->name : "";
+            const bool on = strcmp(op, "ScatterElements") == 0 || strcmp(op, "Gather") == 0;
+            if (d == 0 && on ? !only_shifts(w, n->out[0], hops + 1)
+                             : d != 1 || strcmp(op, "Sub") != 0)
+                return false;
+            read = true;
+        }
+    }
+    return read;
+}
+
+static bool starts_from_zero(const struct rcd__rewrite *w, const struct rcd__sum *m)
+{
+    if (m->shape != RCD_NO_VALUE)
+        return true;
+    const struct rcd_tensor *t = w->p->values[m->start].constant;
+    for (size_t i = 0; t != NULL && i < t->n; i++) {
+        if (((const float *)t->data)[i] != 0)
+            return false;
+    }
+    return t != NULL;
+}
+
+/* A number of rows that neither the nodes nor an input has: else it is a model for one graph. */
+static bool rows_of_example(const struct rcd__rewrite *w, const struct rcd_node *scatter,
+                            const struct rcd__sum *m, int64_t *ret)
+{
+    const struct rcd__symbols *s = &w->sym;
+    const rcd__term rows = rcd__fuse_fact(w, scatter->in[0])->dims[0];
+    const struct rcd__fact *u = rcd__fuse_fact(w, scatter->in[2]), *x = rcd__fuse_fact(w, m->x);
+    if (rows == RCD__NO_TERM || !s->terms[rows].is_number || s->terms[u->dims[0]].is_number ||
+        !w->p->values[m->dst].asked)
+        return false;
+    *ret = s->terms[rows].number;
+    bool known = x->rank >= 1 && rcd__term_equal(x->dims[0], rows);
+    const struct rcd_onnx_graph *g = &w->p->model->graph;
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        const struct rcd_plan_value *v = &w->p->values[g->inputs[i]];
+        known = known || (v->rank >= 1 && v->dims[0] == *ret);
+    }
+    return !known;
+}
+
+bool rcd__fuse_warn(struct rcd__rewrite *w, struct rcd_node *scatter, const struct rcd__sum *m,
+                    unsigned *told)
+{
+    enum { ZERO = 1, ROWS = 2 };
+    struct rcd_check k = {.plan = w->p, .node = scatter, .src = scatter->src, .err = w->err};
+    int64_t rows = 0;
+    rcd_status st = RCD_OK;
+    if ((*told & ZERO) == 0 && m->how != RCD_SPMM_SUM && starts_from_zero(w, m) &&
+        !may_start_from_zero(w, m) && !only_shifts(w, scatter->out[0], 0)) {
+        *told |= ZERO;
+        st = rcd__warn(&k,
+                       "takes the %s of 0 and what the edges bring, so rows with values only %s 0 "
+                       "become 0; if 0 was not meant, export with dynamo=True or with "
+                       "clients/python/recurd_export.py",
+                       m->how == RCD_SPMM_MAX ? "maximum" : "minimum",
+                       m->how == RCD_SPMM_MAX ? "below" : "above");
+    }
+    if (st == RCD_OK && (*told & ROWS) == 0 && rows_of_example(w, scatter, m, &rows)) {
+        *told |= ROWS;
+        st = rcd__warn(&k,
+                       "always makes %lld row%s, which looks like the number of graphs (or nodes) "
+                       "of the example at export; "
+                       "if it varies, export with clients/python/recurd_export.py",
+                       (long long)rows, rows == 1 ? "" : "s");
+    }
+    return st == RCD_OK;
+}

@@ -1,0 +1,90 @@
+/* test_fuse_warn.c - sums that exporters write otherwise than the network means are told at load. */
+#include "../onnx/model_bytes.h"
+#include "recurd/engine.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(engine_fuse_warn, .timeout = 60);
+
+struct sum {
+    const char *reduction;
+    const char *x_dims;   /* of the input */
+    const char *rows;     /* what is picked and summed: "x", or "r", its ReLU */
+    const char *shape_of; /* as many rows as this value has, or "frozen": 4 */
+    const char *updates;  /* "m", what the edges bring, or "f", a fill of its shape */
+};
+
+static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
+{
+    struct pb t = mk_tensor(name, T_I64, dims);
+    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
+    return t;
+}
+
+static rcd_plan *plan_of(const struct sum *s)
+{
+    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1}, frozen[] = {4, 3};
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
+    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
+    pb_msg(&g, G_INIT, i64s("frozen", "2", frozen, 2));
+    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
+    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    pb_msg(&g, G_NODE, mk_node("Relu", "r", "x", "r"));
+    char text[64];
+    snprintf(text, sizeof text, "%s,src", s->rows);
+    pb_msg(&g, G_NODE, mk_node("Gather", "m", text, "m"));
+    pb_msg(&g, G_NODE, mk_node("Shape", "ms", "m", "ms"));
+    pb_msg(&g, G_NODE, mk_node("ConstantOfShape", "f", "ms", "f"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "c", "dst,column", "c"));
+    pb_msg(&g, G_NODE, mk_node("Expand", "e", "c,ms", "e"));
+    const bool counted = strcmp(s->shape_of, "frozen") != 0;
+    if (counted)
+        pb_msg(&g, G_NODE, mk_node("Shape", "shape", s->shape_of, "shape"));
+    pb_msg(&g, G_NODE, mk_node("ConstantOfShape", "z", counted ? "shape" : "frozen", "z"));
+    snprintf(text, sizeof text, "z,e,%s", s->updates);
+    struct pb n = mk_node("ScatterElements", "y", text, "y");
+    add_attr_int(&n, "axis", 0);
+    add_attr_str(&n, "reduction", s->reduction);
+    pb_msg(&g, G_NODE, n);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, s->x_dims));
+    pb_msg(&g, G_INPUT, mk_info("edge_index", T_I64, "2,edges"));
+    pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+    rcd_onnx_model *m = load_ok(mk_model(8, 18, g));
+    rcd_plan *p = NULL;
+    struct rcd_error err;
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+    cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK, "%s", err.text);
+    return p;
+}
+
+/* text NULL: no warning is wanted */
+static void check(struct sum s, const char *text)
+{
+    rcd_plan *p = plan_of(&s);
+    size_t n = 0;
+    const char *const *w = rcd_plan_warnings(p, &n);
+    if (text == NULL)
+        cr_assert(n == 0, "%s of %s: %s", s.reduction, s.rows, w[0]);
+    else
+        cr_assert(n == 1 && strstr(w[0], text) != NULL, "%s: %s", text, n > 0 ? w[0] : "none");
+    rcd_plan_unref(p);
+}
+
+Test(engine_fuse_warn, a_maximum_that_starts_from_zeros)
+{
+    check((struct sum){"max", "nodes,3", "x", "x", "m"},
+          "'y' (ScatterElements): takes the maximum of 0");
+    check((struct sum){"min", "nodes,3", "r", "x", "m"}, "takes the minimum of 0");
+    check((struct sum){"max", "nodes,3", "r", "x", "m"}, NULL);
+    check((struct sum){"max", "nodes,3", "x", "x", "f"}, NULL);
+    check((struct sum){"add", "nodes,3", "x", "x", "m"}, NULL);
+}
+
+Test(engine_fuse_warn, as_many_rows_as_the_example_had)
+{
+    check((struct sum){"add", "nodes,3", "x", "frozen", "m"}, "always makes 4 rows");
+    check((struct sum){"add", "4,3", "x", "frozen", "m"}, NULL);
+}
