@@ -184,11 +184,11 @@ static rcd_status put_blob(struct rcd_buf *out, const struct rcd_wire_result *r,
 /* Room for an answer of usual size at once; a large one grows on its way. */
 static rcd_status make_room(struct rcd_buf *out, const struct rcd_wire_answer *answer)
 {
-    enum { HEAD = 256, RESULT = 128, NUMBER = 32, NUMBERS = 512 };
+    enum { HEAD = 256, RESULT = 128, NUMBERS = 512 };
     size_t bytes = HEAD;
     for (size_t i = 0; i < answer->n_results; i++) {
         size_t n = answer->results[i].tensor->n;
-        bytes += RESULT + (n < NUMBERS ? n : NUMBERS) * NUMBER;
+        bytes += RESULT + (n < NUMBERS ? n : NUMBERS) * RCD__F32_TEXT;
     }
     if (bytes > out->max - out->len)
         return RCD_OK;

@@ -10,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { GROUP = 512, LONGEST = 32 }; /* numbers; bytes of one with its comma */
+/* Numbers; bytes of one with its comma, and with what is written behind it as a whole word. */
+enum { GROUP = 512, LONGEST = 32, LONGEST_F32 = RCD__F32_TEXT };
 
 struct writer {
     const struct rcd_tensor *t;
@@ -140,20 +141,20 @@ static rcd_status append_one(struct writer *w, struct rcd_buf *out, size_t i, pr
 }
 
 static inline __attribute__((always_inline)) rcd_status
-write_all(struct writer *w, struct rcd_buf *out, print_fn *print)
+write_all(struct writer *w, struct rcd_buf *out, const size_t longest, print_fn *print)
 {
     const size_t n = w->t->n;
     for (size_t i = 0; i < n && !w->bad;) {
         size_t group = n - i < GROUP ? n - i : GROUP;
-        if (group > (out->max - out->len) / LONGEST)
-            group = (out->max - out->len) / LONGEST;
+        if (group > (out->max - out->len) / longest)
+            group = (out->max - out->len) / longest;
         if (group == 0) {
             rcd_status st = append_one(w, out, i++, print);
             if (st != RCD_OK)
                 return st;
             continue;
         }
-        char *start = rcd_buf_reserve(out, group * LONGEST);
+        char *start = rcd_buf_reserve(out, group * longest);
         if (start == NULL)
             return RCD_ENOMEM;
         char *p = start;
@@ -170,21 +171,21 @@ static rcd_status write_ints(struct writer *w, struct rcd_buf *out)
 {
     switch (w->t->dtype) {
     case RCD_U8:
-        return write_all(w, out, print_u8);
+        return write_all(w, out, LONGEST, print_u8);
     case RCD_U16:
-        return write_all(w, out, print_u16);
+        return write_all(w, out, LONGEST, print_u16);
     case RCD_U32:
-        return write_all(w, out, print_u32);
+        return write_all(w, out, LONGEST, print_u32);
     case RCD_U64:
-        return write_all(w, out, print_u64);
+        return write_all(w, out, LONGEST, print_u64);
     case RCD_I8:
-        return write_all(w, out, print_i8);
+        return write_all(w, out, LONGEST, print_i8);
     case RCD_I16:
-        return write_all(w, out, print_i16);
+        return write_all(w, out, LONGEST, print_i16);
     case RCD_I32:
-        return write_all(w, out, print_i32);
+        return write_all(w, out, LONGEST, print_i32);
     default:
-        return write_all(w, out, print_i64);
+        return write_all(w, out, LONGEST, print_i64);
     }
 }
 
@@ -211,15 +212,15 @@ static rcd_status write_numbers(struct writer *w, struct rcd_buf *out)
 {
     switch (w->t->dtype) {
     case RCD_F32:
-        return write_all(w, out, print_f32);
+        return write_all(w, out, LONGEST_F32, print_f32);
     case RCD_F64:
-        return write_all(w, out, print_f64);
+        return write_all(w, out, LONGEST, print_f64);
     case RCD_F16:
-        return write_all(w, out, print_f16);
+        return write_all(w, out, LONGEST_F32, print_f16);
     case RCD_BF16:
-        return write_all(w, out, print_bf16);
+        return write_all(w, out, LONGEST_F32, print_bf16);
     case RCD_BOOL:
-        return write_all(w, out, print_bool);
+        return write_all(w, out, LONGEST, print_bool);
     default:
         return write_ints(w, out);
     }

@@ -7,7 +7,7 @@ extern "C" {
 #endif
 
 /* Room that printing needs; the longest texts have 15 and 24 characters. */
-enum { RCD__F32_TEXT = 24, RCD__F64_TEXT = 25 };
+enum { RCD__F32_TEXT = 20, RCD__F64_TEXT = 25 };
 
 /** Nearest float to the JSON number at [first, last); 0 on success, 1 when it is out of range
  * (too large or too small; *ret is then untouched). Threading: any thread (all of these). */

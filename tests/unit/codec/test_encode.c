@@ -241,6 +241,31 @@ Test(encode, the_limit_is_exact)
     }
 }
 
+/* The floats whose text is written furthest: the room of each one holds it, all groups full of them. */
+Test(encode, floats_at_their_longest)
+{
+    static const float longest[] = {-1.17549435e-38f, -16777216.0f, -8388607.5f, -0.0011000001f};
+    static const char *const texts[] = {"-1.1754944e-38", "-16777216", "-8388607.5",
+                                        "-0.0011000001"};
+    static float values[1100];
+    for (size_t i = 0; i < RCD_COUNT(longest); i++) {
+        char want[16 * RCD_COUNT(values)];
+        size_t one = strlen(texts[i]), len = 0;
+        for (size_t k = 0; k < RCD_COUNT(values); k++) {
+            values[k] = longest[i];
+            memcpy(want + len, texts[i], one);
+            len += one;
+            want[len++] = k + 1 < RCD_COUNT(values) ? ',' : ']';
+        }
+        struct rcd_tensor t = vec(RCD_F32, values, RCD_COUNT(values));
+        struct rcd_buf out;
+        struct rcd_error err;
+        cr_assert_eq(try_encode(&t, RCD_NONFINITE_REFUSE, 1 << 20, &out, &err), RCD_OK);
+        cr_assert(memmem(out.data, out.len, want, len) != NULL, "%s", texts[i]);
+        rcd_buf_done(&out);
+    }
+}
+
 Test(encode, memory_fails_at_every_allocation)
 {
     static float values[20000];
