@@ -199,6 +199,8 @@ typedef enum rcd_spmm_reduce {
     RCD_SPMM_MEAN /* the sum divided by the edges of the row, by 1 where there are none */
 } rcd_spmm_reduce;
 
+enum { RCD_SQUEEZED = 256, RCD_SQUEEZED_MORE = 32 };
+
 /** Sparse times dense by rows: y[i][g][c] = chain over the edges e in [ptr[i], ptr[i+1]), in order, of
  * w[edge[e]][g] * x[col[e]][g][c]. The chain starts from 0, or from y itself when `accumulate`; then
  * the bias is added, then what is below zero becomes zero. Max and min: of the products; a NaN is
@@ -214,7 +216,8 @@ struct rcd_spmm {
     size_t groups, chan;
     const float *x; /* f32[x_rows][groups][chan] */
     size_t x_rows;
-    float *y;          /* f32[rows][groups][chan] */
+    size_t squeezed; /* x has rows of so many floats, as `squeeze` makes them; 0: it is as above */
+    float *y;        /* f32[rows][groups][chan] */
     const float *bias; /* f32[groups][chan] or NULL */
     bool accumulate, relu;
     rcd_spmm_reduce how;
@@ -286,6 +289,10 @@ struct rcd_kernels {
     /** y += a * x with one fma per element. */
     void (*axpy)(size_t n, float a, const float *x, float *y);
     void (*spmm)(const struct rcd_spmm *s);
+    /** Rows of n floats without those whose bits are all zero: what a sum of x with `squeezed` reads (RCD_SPMM_SUM, one
+     * group, not `accumulate`). n: RCD_SQUEEZED or half of it; `to`: rows of n + RCD_SQUEEZED_MORE floats, of which what
+     * is behind the last that is not zero is never read. NULL: this level has none. */
+    void (*squeeze)(size_t rows, size_t n, const float *x, float *to);
     void (*edge_step)(const struct rcd_edge_step *s);
     void (*edge_softmax)(const struct rcd_edge_softmax *s);
     /** gemm over bf16 and int8 weights (kernels_reduced.h). */

@@ -62,7 +62,9 @@ struct rcd_node {
     uint32_t packed;     /* bit i: of the constant input i only sizes are read when the node runs */
     size_t n_bodies;     /* subgraphs in the order the operator asked for them */
     struct rcd_body *bodies;
-    bool joined;   /* the node before may do this one, too (fuse_order.c, fuse_dots.c) */
+    bool joined; /* the node before may do this one, too (fuse_order.c, fuse_dots.c) */
+    bool
+        squeezed; /* one sparse product alone reads what this one makes: zeros may be left out (fuse_order.c) */
     size_t n_drop; /* slots whose last reader is this node */
     const uint32_t *drop;
 };
@@ -210,9 +212,11 @@ struct rcd_run {
     struct rcd_tensor *slots; /* [plan->n_slots][n] */
     struct rcd_infer *const *reqs;
     const volatile bool *cancel;
-    size_t n_failed;                  /* grows whenever a request fails */
-    bool bound;                       /* some request has a binding */
-    bool joins;                       /* joined nodes are done with the node before */
+    size_t n_failed; /* grows whenever a request fails */
+    bool bound;      /* some request has a binding */
+    bool joins;      /* joined nodes are done with the node before */
+    const struct rcd_block
+        *squeezed; /* the value whose rows are without zeros; NULL: none (ops/chain.c) */
     const struct rcd__making *making; /* a binding is being made; else NULL */
 };
 

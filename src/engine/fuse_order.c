@@ -145,6 +145,24 @@ static void join(const struct order *o, size_t at)
     }
 }
 
+/* Behind a ReLU about half of a row is zero, which the sums of the next layer need not read. */
+static void may_squeeze(const struct order *o, const struct rcd_node *sum)
+{
+    const struct rcd__spmm_state *s = sum->state;
+    const rcd_value_id x = sum->in[RCD__EDGES_X], w = sum->in[RCD__SPMM_W];
+    if (s->how != RCD_SPMM_SUM || s->end.flat || sum->in[RCD__EDGES_SRC] == RCD_NO_VALUE ||
+        sum->in[RCD__SPMM_START] != RCD_NO_VALUE || o->readers.n[x] != 1 ||
+        (w != RCD_NO_VALUE &&
+         (!is_known(o, w) || !rcd__fuse_is_column(o->w, w, rcd__fuse_fact(o->w, w)->dims[0]))))
+        return;
+    struct rcd_body *main = &o->w->p->main;
+    for (size_t i = 0; i < main->n_nodes; i++) {
+        struct rcd_node *n = &main->nodes[i];
+        if (n->joined && n->n_out == 1 && n->out[0] == x)
+            n->squeezed = rcd__row_product_of(n) != NULL && rcd__row_product_of(n)->relu;
+    }
+}
+
 bool rcd__fuse_order(struct rcd__rewrite *w)
 {
     struct rcd_body *main = &w->p->main;
@@ -159,6 +177,10 @@ bool rcd__fuse_order(struct rcd__rewrite *w)
     for (size_t i = 0; room && i < main->n_nodes; i++) {
         if (main->nodes[i].op == &rcd__op_spmm)
             join(&o, i);
+    }
+    for (size_t i = 0; room && i < main->n_nodes; i++) {
+        if (main->nodes[i].op == &rcd__op_spmm)
+            may_squeeze(&o, &main->nodes[i]);
     }
     rcd__readers_free(&o.readers);
     return room;

@@ -12,6 +12,9 @@
 #define v_scale(p, n) ((vf)_mm512_scalef_ps((__m512)(p), (__m512)(n)))
 #define v_nonzero(x) ((unsigned)_mm512_cmp_ps_mask((__m512)(x), _mm512_setzero_ps(), _CMP_NEQ_UQ))
 #define v_positions(x, base, at) positions((__m512)(x), base, at)
+#define v_not_zero_bits(x) _mm512_test_epi32_mask((__m512i)(x), (__m512i)(x))
+#define v_squeeze(m, x) ((vf)_mm512_maskz_compress_ps((__mmask16)(m), (__m512)(x)))
+#define v_expand(m, p) ((vf)_mm512_maskz_expandloadu_ps((__mmask16)(m), (p)))
 #define v_load_part(p, n) ((vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), (p)))
 #define v_store_part(p, v, n) _mm512_mask_storeu_ps((p), (__mmask16)((1u << (n)) - 1), (__m512)(v))
 #define v_every(p, step)                                                                           \

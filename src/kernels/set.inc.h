@@ -15,6 +15,9 @@ static const struct rcd_kernels KERNELS_SET = {
     .layer_norm = layer_norm,
     .axpy = axpy,
     .spmm = spmm,
+#ifdef v_expand
+    .squeeze = squeeze,
+#endif
     .edge_step = edge_step,
     .edge_softmax = edge_softmax,
     .gemm_bf16 = gemm_bf16,

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { BLOCK_ROWS = 48, PARALLEL_ROWS = 10 * BLOCK_ROWS };
+enum { BLOCK_ROWS = 48, PARALLEL_ROWS = 10 * BLOCK_ROWS, SQUEEZE_ROWS = 2048 };
 
 struct chain {
     const struct rcd_kernels *kern;
@@ -15,6 +15,7 @@ struct chain {
     size_t n;
     const struct rcd__row_product *products[RCD__JOINED];
     float *out;
+    bool squeezed; /* the zeros of its rows are left out */
     size_t widest; /* floats of a row on its way */
     float *scratch;
     unsigned taken; /* atomic: parts of scratch */
@@ -60,10 +61,53 @@ static void chain_some(void *ctx, size_t from, size_t to)
         sum_rows(c, row, n, buf[0]);
         for (size_t i = 0; i < c->n; i++) {
             const struct rcd__row_product *p = c->products[i];
-            multiply(c, p, n, buf[i % 2], i + 1 == c->n ? c->out + row * p->b.n : buf[(i + 1) % 2]);
+            const bool last = i + 1 == c->n && !c->squeezed;
+            multiply(c, p, n, buf[i % 2], last ? c->out + row * p->b.n : buf[(i + 1) % 2]);
         }
+        const size_t width = c->products[c->n - 1]->b.n;
+        if (c->squeezed)
+            c->kern->squeeze(n, width, buf[c->n % 2], c->out + row * (width + RCD_SQUEEZED_MORE));
     }
     rcd__place_give(&c->taken, place);
+}
+
+/* Are the zeros of the result worth leaving out? The first rows tell: a quarter of them at least. */
+static bool many_zeros(const struct chain *c)
+{
+    const size_t n = c->rows < BLOCK_ROWS ? c->rows : BLOCK_ROWS;
+    float *const buf[2] = {c->scratch, c->scratch + c->widest * BLOCK_ROWS};
+    sum_rows(c, 0, n, buf[0]);
+    for (size_t i = 0; i < c->n; i++)
+        multiply(c, c->products[i], n, buf[i % 2], buf[(i + 1) % 2]);
+    const size_t all = n * c->products[c->n - 1]->b.n;
+    size_t zeros = 0;
+    for (size_t i = 0; i < all; i++)
+        zeros += buf[c->n % 2][i] == 0.0f;
+    return zeros >= all / 4;
+}
+
+/* The result; with rows of the size that squeezed ones have, where that pays. */
+static rcd_status chain_out(struct rcd_call *c, size_t r, struct chain *chain, size_t rows,
+                            struct rcd_tensor **ret)
+{
+    struct rcd_call last = *c;
+    last.node = c->node + chain->n;
+    const size_t width = chain->products[chain->n - 1]->b.n;
+    chain->squeezed = last.node->squeezed && c->kern->squeeze != NULL && c->run->making == NULL &&
+                      c->run->squeezed == NULL && rows >= SQUEEZE_ROWS && chain->rows > 0 &&
+                      (width == RCD_SQUEEZED || width == RCD_SQUEEZED / 2) && many_zeros(chain);
+    const int64_t dims[2] = {(int64_t)rows,
+                             (int64_t)(width + (chain->squeezed ? RCD_SQUEEZED_MORE : 0))};
+    rcd_status st = rcd__new_out(&last, 0, r, RCD_F32, 2, dims, ret);
+    if (st != RCD_OK || *ret == NULL)
+        return st;
+    chain->out = (*ret)->data;
+    if (chain->squeezed) {
+        (*ret)->dims[1] = (int64_t)width;
+        (*ret)->n = rows * width;
+        c->run->squeezed = (*ret)->block;
+    }
+    return RCD_OK;
 }
 
 rcd_status rcd__chain_run(struct rcd_call *c, size_t r, size_t rows, const struct rcd_spmm *sum,
@@ -75,21 +119,16 @@ rcd_status rcd__chain_run(struct rcd_call *c, size_t r, size_t rows, const struc
         chain.products[i] = rcd__row_product_of(&c->node[1 + i]);
         RCD_ASSERT(chain.products[i] != NULL); /* fuse_order.c */
         const size_t width = chain.products[i]->b.n;
-        chain.widest = i + 1 < n && width > chain.widest ? width : chain.widest;
+        chain.widest = width > chain.widest ? width : chain.widest;
     }
-    struct rcd_call last = *c;
-    struct rcd_tensor *out = NULL;
-    last.node = c->node + n;
-    const int64_t dims[2] = {(int64_t)rows, (int64_t)chain.products[n - 1]->b.n};
-    rcd_status st = rcd__new_out(&last, 0, r, RCD_F32, 2, dims, &out);
-    if (st != RCD_OK || out == NULL)
-        return st;
-    chain.out = out->data;
     const size_t places = rcd__places(c->x->team);
     chain.scratch =
         rcd__scratch(c, r, places * 2 * chain.widest * BLOCK_ROWS * sizeof *chain.scratch);
     if (chain.scratch == NULL)
         return RCD_ENOMEM;
-    rcd__team_run(c->x->team, rows, PARALLEL_ROWS, chain_some, &chain);
-    return RCD_OK;
+    struct rcd_tensor *out = NULL;
+    rcd_status st = chain_out(c, r, &chain, rows, &out);
+    if (st == RCD_OK && out != NULL)
+        rcd__team_run(c->x->team, rows, PARALLEL_ROWS, chain_some, &chain);
+    return st;
 }

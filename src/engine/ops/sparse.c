@@ -155,6 +155,10 @@ static rcd_status run_spmm(struct rcd_call *c, size_t r)
                          .groups = 1,
                          .chan = width,
                          .accumulate = rcd__in(c, RCD__SPMM_START, r) != NULL};
+    if (c->run->squeezed != NULL && x->block == c->run->squeezed) {
+        s.squeezed = width + RCD_SQUEEZED_MORE;
+        c->run->squeezed = NULL; /* nobody else reads it */
+    }
     st = take_factors(c, r, &e, width, &s);
     if (st != RCD_OK)
         return st;

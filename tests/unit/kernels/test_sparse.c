@@ -117,6 +117,68 @@ static void check(rcd_spmm_reduce how, size_t groups, size_t chan, uint32_t seed
     free(g);
 }
 
+/* Rows without their zeros give the bits that they give with them: half zeros, all, none; -0, NaN and infinity stay. */
+static void check_squeezed(const struct rcd_kernels *k, size_t chan, uint32_t seed)
+{
+    struct graph *g = graph_new(seed, 1);
+    const size_t n = ROWS * chan, stride = chan + RCD_SQUEEZED_MORE;
+    float *want = calloc(n, sizeof *want), *y = calloc(n, sizeof *y);
+    float *thin = rcd_alloc_aligned(ROWS * stride * sizeof *thin);
+    for (size_t i = 0; i < n; i++)
+        g->x[i] = i / chan == 1 || (i / chan != 2 && g->x[i] < 0) ? 0.0f : g->x[i];
+    g->x[4 * chan + 17] = -0.0f;
+    g->x[6 * chan] = NAN;
+    g->x[7 * chan - 1] = INFINITY;
+    g->w[5] = INFINITY; /* times zero */
+    memset(thin, 0xff, ROWS * stride * sizeof *thin);
+    k->squeeze(ROWS, chan, g->x, thin);
+    struct rcd_spmm s = {.row_end = ROWS,
+                         .ptr = g->ptr,
+                         .col = g->col,
+                         .edge = g->edge,
+                         .n_edges = EDGES,
+                         .w = g->w,
+                         .groups = 1,
+                         .chan = chan,
+                         .x = g->x,
+                         .x_rows = ROWS,
+                         .y = want,
+                         .bias = g->bias,
+                         .relu = true};
+    for (int how = 0; how < 3; how++) {
+        s.w = how == 1 ? NULL : g->w;
+        s.edge = how == 2 ? NULL : g->edge;
+        s.x = g->x, s.y = want, s.squeezed = 0;
+        k->spmm(&s);
+        s.x = thin, s.y = y, s.squeezed = stride;
+        k->spmm(&s);
+        cr_assert(memcmp(y, want, n * sizeof *y) == 0, "%s, %zu columns, %d", k->name, chan, how);
+    }
+    static const int32_t some[] = {7, 5, 3, 22};
+    memset(y, 0, n * sizeof *y);
+    s.rows = some, s.row_end = RCD_COUNT(some);
+    k->spmm(&s);
+    for (size_t i = 0; i < RCD_COUNT(some); i++)
+        cr_assert(memcmp(y + (size_t)some[i] * chan, want + (size_t)some[i] * chan,
+                         chan * sizeof *y) == 0);
+    cr_assert(y[6 * chan] == 0);
+    rcd_free(thin);
+    free(want);
+    free(y);
+    free(g);
+}
+
+Test(sparse, rows_without_their_zeros_give_the_same_bits)
+{
+    for (int level = 0; level < RCD_CPU_MAX; level++) {
+        const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
+        if (k == NULL || k->squeeze == NULL)
+            continue;
+        check_squeezed(k, RCD_SQUEEZED, 3);
+        check_squeezed(k, RCD_SQUEEZED / 2, 4);
+    }
+}
+
 Test(sparse, sums_and_means_are_the_same_chain_everywhere)
 {
     static const size_t chans[] = {1, 3, 7, 8, 16, 17, 31, 32, 37};

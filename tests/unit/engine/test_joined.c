@@ -1,0 +1,212 @@
+/* test_joined.c - what a run of one request does together: products with a row and their sums, layers that are read without
+ * their zeros. The bits are those of node by node. */
+#include "../onnx/model_bytes.h"
+#include "recurd/engine_report.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(engine_joined, .timeout = 60);
+
+static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
+{
+    struct pb t = mk_tensor(name, T_I64, dims);
+    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
+    return t;
+}
+
+static rcd_plan *plan_of(struct pb model, rcd_cpu_level level)
+{
+    rcd_onnx_model *m = load_ok(model);
+    rcd_plan *p = NULL;
+    struct rcd_error err = {.text = ""};
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(level)};
+    cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK, "%s", err.text);
+    return p;
+}
+
+static size_t lines_with(const rcd_plan *p, const char *word)
+{
+    struct rcd_buf b;
+    size_t n = 0;
+    rcd_buf_init(&b, 1 << 20);
+    cr_assert(rcd_plan_report(p, &b) == RCD_OK && rcd_buf_append(&b, "", 1) == RCD_OK);
+    for (const char *at = b.data; (at = strstr(at, word)) != NULL; at++)
+        n++;
+    rcd_buf_done(&b);
+    return n;
+}
+
+/* Scores of heads as GAT has them: h = x W [n, 64], seen as [n, 4, 16], times a row, summed along the last axis. */
+enum { ROWS = 4096, HEADS = 4, CHANNELS = 16, WIDTH = HEADS * CHANNELS };
+
+static struct pb head_scores(const char *row_first)
+{
+    static float w[8 * WIDTH], row[WIDTH];
+    static const int64_t heads[] = {-1, HEADS, CHANNELS}, last[] = {-1};
+    for (size_t i = 0; i < 8 * WIDTH; i++)
+        w[i] = (float)(i % 23) / 7.0f - 1.5f;
+    for (size_t i = 0; i < WIDTH; i++)
+        row[i] = (float)(i % 13) / 11.0f - 0.5f;
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, mk_f32("w", "8,64", w, 8 * WIDTH));
+    pb_msg(&g, G_INIT, mk_f32("row", "1,4,16", row, WIDTH));
+    pb_msg(&g, G_INIT, i64s("heads", "3", heads, 3));
+    pb_msg(&g, G_INIT, i64s("last", "1", last, 1));
+    pb_msg(&g, G_NODE, mk_node("MatMul", "h", "x,w", "flat"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "view", "flat,heads", "h"));
+    pb_msg(&g, G_NODE, mk_node("Mul", "scaled", row_first, "p"));
+    pb_msg(&g, G_NODE, mk_node("Neg", "beside", "x", "z")); /* stands between */
+    struct pb sum = mk_node("ReduceSum", "scores", "p,last", "s");
+    add_attr_int(&sum, "keepdims", 0);
+    pb_msg(&g, G_NODE, sum);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,8"));
+    pb_msg(&g, G_OUTPUT, mk_info("h", T_FLOAT, NULL));
+    pb_msg(&g, G_OUTPUT, mk_info("s", T_FLOAT, NULL));
+    pb_msg(&g, G_OUTPUT, mk_info("z", T_FLOAT, NULL));
+    return mk_model(8, 18, g);
+}
+
+/* What is out at one time, in bytes: never the products with the row, which are as large as h itself. The scores have the
+ * bits of a run that makes them: the batch of two, which does nodes one by one. */
+Test(engine_joined, products_that_are_summed_are_never_there)
+{
+    const size_t of_h = ROWS * WIDTH * sizeof(float);
+    static float x[ROWS * 8];
+    for (size_t i = 0; i < ROWS * 8; i++)
+        x[i] = (float)(i * 7919 % 1009) / 503.0f - 1.0f;
+    const int64_t dims[] = {ROWS, 8};
+    struct rcd_tensor in;
+    cr_assert(rcd_tensor_shape(&in, RCD_F32, 2, dims));
+    in.data = x, in.block = NULL;
+    for (int first = 0; first < 2; first++) {
+        rcd_plan *p = plan_of(head_scores(first == 0 ? "h,row" : "row,h"), RCD_CPU_C);
+        cr_assert(lines_with(p, "+ ReduceSum(") == 1);
+        rcd_exec *small = rcd_exec_new(of_h + of_h / 2, 0), *large = rcd_exec_new(8 * of_h, 0);
+        struct rcd_tensor out[3][3] = {0};
+        struct rcd_infer req[3];
+        for (int r = 0; r < 3; r++)
+            req[r] = (struct rcd_infer){.in = &in, .out = out[r]};
+        struct rcd_infer *const one[] = {&req[0]}, *const two[] = {&req[1], &req[2]};
+        rcd_exec_run(small, p, 1, one, NULL);
+        cr_assert(req[0].err.code == RCD_OK, "%s", req[0].err.text);
+        rcd_exec_run(large, p, 2, two, NULL);
+        cr_assert(req[1].err.code == RCD_OK, "%s", req[1].err.text);
+        cr_assert(out[0][1].rank == 2 && out[0][1].n == ROWS * HEADS);
+        for (int o = 0; o < 3; o++)
+            cr_assert(memcmp(out[0][o].data, out[2][o].data, out[0][o].n * sizeof(float)) == 0);
+        for (int r = 0; r < 3; r++)
+            rcd_infer_drop(&req[r], 3);
+        rcd_exec_free(small);
+        rcd_exec_free(large);
+        rcd_plan_unref(p);
+    }
+}
+
+/* A layer as exporters write it, over f32[nodes, width] `x`; the names of what it makes end in `tag`. */
+static void gcn_layer(struct pb *g, const char *x, const char *tag, size_t in, size_t out)
+{
+    char name[16][24], text[96], dims[24];
+    static const char *const stems[] = {"w", "l", "m", "u", "c", "s", "e", "t", "z", "a", "h"};
+    enum { W, L, M, U, C, S, E, T, Z, A, H };
+    for (size_t i = 0; i < RCD_COUNT(stems); i++)
+        snprintf(name[i], sizeof name[i], "%s%s", stems[i], tag);
+    float *w = calloc(in * out, sizeof *w);
+    for (size_t i = 0; i < in * out; i++)
+        w[i] = (float)(i * 2654435761u % 1013) / 506.0f - 1.0f;
+    snprintf(dims, sizeof dims, "%zu,%zu", in, out);
+    pb_msg(g, G_INIT, mk_f32(name[W], dims, w, in * out));
+    free(w);
+#define NODE(op, o, ...)                                                                           \
+    (snprintf(text, sizeof text, __VA_ARGS__),                                                     \
+     pb_msg(g, G_NODE, mk_node(op, name[o], text, name[o])))
+    NODE("MatMul", L, "%s,%s", x, name[W]);
+    NODE("Gather", M, "%s,src", name[L]);
+    NODE("Mul", U, "%s,wcol", name[M]);
+    NODE("Reshape", C, "dst,column");
+    NODE("Shape", S, "%s", name[U]);
+    NODE("Expand", E, "%s,%s", name[C], name[S]);
+    NODE("Shape", T, "%s", name[L]);
+    NODE("ConstantOfShape", Z, "%s", name[T]);
+    snprintf(text, sizeof text, "%s,%s,%s", name[Z], name[E], name[U]);
+    struct pb n = mk_node("ScatterElements", name[A], text, name[A]);
+    add_attr_int(&n, "axis", 0);
+    add_attr_str(&n, "reduction", "add");
+    pb_msg(g, G_NODE, n);
+    NODE("Relu", H, "%s", name[A]);
+#undef NODE
+}
+
+static struct pb gcn(size_t hidden)
+{
+    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
+    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
+    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
+    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
+    gcn_layer(&g, "x", "1", 16, hidden);
+    gcn_layer(&g, "h1", "2", hidden, hidden);
+    gcn_layer(&g, "h2", "3", hidden, 8);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,16"));
+    pb_msg(&g, G_INPUT, mk_info("edge_index", T_I64, "2,edges"));
+    pb_msg(&g, G_INPUT, mk_info("w", T_FLOAT, "edges"));
+    pb_msg(&g, G_OUTPUT, mk_info("h3", T_FLOAT, NULL));
+    return mk_model(8, 18, g);
+}
+
+/* A layer behind a ReLU is read without its zeros in a run of one request, alone and with helpers; the batch of two does
+ * nodes one by one, over whole rows. */
+Test(engine_joined, layers_without_their_zeros_give_the_same_bits)
+{
+    enum { NODES = 3000, N_EDGES = 20000, IN = 16 };
+    static float x[NODES * IN], w[N_EDGES];
+    static int64_t edges[2 * N_EDGES];
+    uint32_t seed = 5;
+    for (size_t i = 0; i < NODES * IN; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(int32_t)seed / 2147483648.0f;
+    }
+    for (size_t i = 0; i < 2 * N_EDGES; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        edges[i] = (seed >> 8) % NODES;
+        w[i % N_EDGES] = (float)(seed >> 16) / 65536.0f;
+    }
+    const int64_t x_dims[] = {NODES, IN}, e_dims[] = {2, N_EDGES}, w_dims[] = {N_EDGES};
+    struct rcd_tensor in[3];
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims) &&
+              rcd_tensor_shape(&in[2], RCD_F32, 1, w_dims));
+    in[0].data = x, in[1].data = edges, in[2].data = w;
+    for (int i = 0; i < 3; i++)
+        in[i].block = NULL;
+    for (size_t hidden = RCD_SQUEEZED / 2; hidden <= RCD_SQUEEZED; hidden *= 2) {
+        rcd_plan *p = plan_of(gcn(hidden), rcd_cpu_best(RCD_CPU_AVX512));
+        struct rcd_error err = {.text = ""};
+        cr_assert(lines_with(p, "* Spmm(") == 3 && lines_with(p, "+ MatMul(") == 3);
+        rcd_exec *exec = rcd_exec_new(1 << 28, 0);
+        struct rcd_tensor out[4];
+        struct rcd_infer req[4];
+        for (int r = 0; r < 4; r++)
+            req[r] = (struct rcd_infer){.in = in, .out = &out[r]};
+        struct rcd_infer *const one[] = {&req[0]}, *const two[] = {&req[1], &req[2]},
+                                *const helped[] = {&req[3]};
+        rcd_exec_run(exec, p, 1, one, NULL);
+        rcd_exec_run(exec, p, 2, two, NULL);
+        cr_assert(rcd_exec_set_threads(exec, 2, &err) == RCD_OK);
+        rcd_exec_run(exec, p, 1, helped, NULL);
+        for (int r = 0; r < 4; r++) {
+            cr_assert(req[r].err.code == RCD_OK, "%s", req[r].err.text);
+            cr_assert(out[r].n == NODES * 8 &&
+                      memcmp(out[r].data, out[0].data, NODES * 8 * sizeof(float)) == 0);
+        }
+        for (int r = 0; r < 4; r++)
+            rcd_infer_drop(&req[r], 1);
+        rcd_exec_free(exec);
+        rcd_plan_unref(p);
+    }
+}
