@@ -38,10 +38,17 @@ static char *unquote(char *p)
     return NULL;
 }
 
-/* Cuts a line in place at commas, or at tabs where it has them. 0: a quote is not closed. */
-static size_t cut(char *line, const char **cells, size_t most)
+/* Cuts a line in place at commas, or at tabs where it has them; at spaces if it may be and has neither. 0: a quote
+ * is not closed. */
+static size_t cut(char *line, bool spaces, const char **cells, size_t most)
 {
-    const char by = strchr(line, '\t') != NULL ? '\t' : ',';
+    char by = strchr(line, '\t') != NULL ? '\t' : ',';
+    if (spaces && strpbrk(line, ",\t\"") == NULL) {
+        size_t len = strlen(line);
+        while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\r'))
+            line[--len] = '\0';
+        by = ' ';
+    }
     size_t n = 0;
     for (char *p = line; n < most;) {
         while (*p == ' ')
@@ -65,7 +72,7 @@ static size_t cut(char *line, const char **cells, size_t most)
 
 static int add_row(struct rcd__csv *t, char *line, size_t number, size_t *cap, const char **found)
 {
-    size_t n = cut(line, found, CELLS_MAX);
+    size_t n = cut(line, t->spaces, found, CELLS_MAX);
     if (n == 0)
         return rcd__complain(CTL_USAGE, "%s: line %zu has a quote that is not closed", t->file,
                              number);
@@ -108,7 +115,7 @@ int rcd__csv_take_head(struct rcd__csv *t, size_t probe)
 
 int rcd__csv_read(struct rcd__csv *t, const char *file, size_t probe)
 {
-    *t = (struct rcd__csv){.file = file};
+    *t = (struct rcd__csv){.file = file, .spaces = probe > 1};
     int status = rcd__read_whole(file, &t->text);
     if (status == CTL_OK && rcd_buf_append(&t->text, "", 1) != RCD_OK)
         status = rcd__complain(CTL_REFUSED, "no memory for %s", file);

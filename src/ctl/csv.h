@@ -1,4 +1,4 @@
-/* csv.h - a table from a file: commas or tabs between the cells, lines that begin with # left out. */
+/* csv.h - a table from a file: commas or tabs between the cells (in edge lists spaces, too), lines that begin with # left out. */
 #pragma once
 #include "ctl_int.h"
 
@@ -9,6 +9,7 @@ struct rcd__csv {
     const char **head;  /* columns; NULL: the file has none */
     size_t *lines;      /* of each row, for messages */
     size_t rows, columns;
+    bool spaces; /* cells may be cut at spaces: two columns at least are wanted */
 };
 
 /** Read a file. `probe`: a column of numbers; where its first cell is none, the first line names the columns. CTL_OK, or

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { PATH_MAX_LEN = 1024, REQUEST_MAX = 1 << 30 };
+#define FLAT SIZE_MAX
 
 /* ---- tables -> tensors ------------------------------------------------------------------------------- */
 
@@ -20,11 +21,12 @@ static void put_text(struct rcd_buf *b, const char *text)
     json_decref(s);
 }
 
+/* m FLAT: of one axis */
 static void put_head(struct rcd_buf *b, const char *name, const char *datatype, size_t n, size_t m)
 {
     (void)rcd_buf_printf(b, "%s{\"name\":\"%s\",\"datatype\":\"%s\",\"shape\":[%zu",
                          b->data[b->len - 1] == '[' ? "" : ",", name, datatype, n);
-    if (m > 0)
+    if (m != FLAT)
         (void)rcd_buf_printf(b, ",%zu", m);
     (void)rcd_buf_puts(b, "],\"data\":[");
 }
@@ -70,7 +72,7 @@ static int put_names(struct rcd_buf *b, const struct rcd__csv *edges)
             json_object_set_new(seen, cell, json_true()) == 0)
             n++;
     }
-    put_head(b, "id", "BYTES", n, 0);
+    put_head(b, "id", "BYTES", n, FLAT);
     const char *key;
     json_t *value;
     size_t i = 0;
@@ -100,7 +102,7 @@ static int put_edges(struct rcd_buf *b, const struct rcd__csv *t, bool by_name)
     }
     (void)rcd_buf_puts(b, "]}");
     if (t->columns == 3) {
-        put_head(b, "edge_weight", "FP32", t->rows, 0);
+        put_head(b, "edge_weight", "FP32", t->rows, FLAT);
         status = put_numbers(b, t, 2, 3);
     } else if (t->columns > 3) {
         put_head(b, "edge_attr", "FP32", t->rows, t->columns - 2);
@@ -111,7 +113,7 @@ static int put_edges(struct rcd_buf *b, const struct rcd__csv *t, bool by_name)
 
 static int put_nodes(struct rcd_buf *b, const struct rcd__csv *t)
 {
-    put_head(b, "id", "BYTES", t->rows, 0);
+    put_head(b, "id", "BYTES", t->rows, FLAT);
     for (size_t r = 0; r < t->rows; r++) {
         (void)rcd_buf_puts(b, r > 0 ? "," : "");
         put_text(b, t->cells[r * t->columns]);
@@ -123,6 +125,16 @@ static int put_nodes(struct rcd_buf *b, const struct rcd__csv *t)
     return put_numbers(b, t, 1, t->columns);
 }
 
+/* One line and nothing else: the names of columns, or an edge between two names? */
+static bool is_named(const struct rcd__csv *edges)
+{
+    static const char *const from[] = {"source", "src", "from"};
+    bool named = false;
+    for (size_t i = 0; edges->head != NULL && i < RCD_COUNT(from); i++)
+        named = named || strcmp(edges->head[0], from[i]) == 0;
+    return named;
+}
+
 static int request_from_tables(const struct ctl_args *args, struct rcd_buf *b)
 {
     struct rcd__csv edges, nodes = {.rows = 0};
@@ -132,10 +144,12 @@ static int request_from_tables(const struct ctl_args *args, struct rcd_buf *b)
     if (status == CTL_OK && edges.columns < 2)
         status =
             rcd__complain(CTL_USAGE, "%s: want columns source,target[,weight]", args->edges_file);
-    if (status == CTL_OK && edges.rows == 0)
+    if (status == CTL_OK && edges.rows == 0 && (args->nodes_file == NULL || !is_named(&edges)))
         status = rcd__complain(CTL_USAGE, "%s has no rows", args->edges_file);
     if (status == CTL_OK && args->nodes_file != NULL)
         status = rcd__csv_read(&nodes, args->nodes_file, 1);
+    if (status == CTL_OK && args->nodes_file != NULL && nodes.rows == 0)
+        status = rcd__complain(CTL_USAGE, "%s has no rows", args->nodes_file);
     const bool by_name = nodes.rows > 0 || (status == CTL_OK && !whole_numbers(&edges, 2));
     (void)rcd_buf_puts(b, "{\"inputs\":[");
     if (status == CTL_OK && nodes.rows > 0)
