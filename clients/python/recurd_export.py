@@ -158,10 +158,12 @@ def _index_put(g, base, indices, values, accumulate=False):
     places = h._unpack_list(indices)
     if not h._maybe_get_const(accumulate, "b") or any(h._is_none(i) or h._get_tensor_rank(i) != 1 for i in places):
         return symbolic_opset11.index_put(g, base, indices, values, accumulate)
-    at = g.op("Concat", *[h._unsqueeze_helper(g, i, [1]) for i in places], axis_i=1)
-    edges = g.op("Shape", places[0])
-    rest = g.op("Shape", base, start_i=len(places))
-    values = g.op("Expand", values, g.op("Concat", edges, rest, axis_i=0))
+    at = [h._unsqueeze_helper(g, i, [1]) for i in places]
+    at = at[0] if len(at) == 1 else g.op("Concat", *at, axis_i=1)
+    row, have = (h._get_tensor_sizes(base) or [])[len(places):], h._get_tensor_sizes(values) or [1]
+    if have[0] == 1 or have[1:] != row or None in row:  # else they are as many, and as wide, as the places
+        shape = g.op("Concat", g.op("Shape", places[0]), g.op("Shape", base, start_i=len(places)), axis_i=0)
+        values = g.op("Expand", values, shape)
     return g.op("ScatterND", base, at, values, reduction_s="add")
 
 

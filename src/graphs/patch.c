@@ -86,9 +86,15 @@ static rcd_status joined(rcd_graph *g, const char *name, const struct rcd_tensor
     bool fits = a == NULL || b == NULL || (a->dtype == b->dtype && a->rank == b->rank);
     for (int d = 1; fits && a != NULL && b != NULL && d < a->rank; d++)
         fits = a->dims[d] == b->dims[d];
-    if (!fits || like->rank < 1)
-        return rcd_fail(err, RCD_EINVAL,
-                        "the rows that are added to '%s' have another shape or type", name);
+    if (!fits || like->rank < 1) {
+        char got[96], want[96];
+        const struct rcd_tensor *is = b != NULL ? b : like;
+        dims[0] = is->rank > 0 ? is->dims[0] : 1;
+        return rcd_fail(
+            err, RCD_EINVAL, "'add.%s' is %s %s, want %s %s: rows like those of '%s'", name,
+            rcd_dtype_name(is->dtype), rcd_shape_text(got, sizeof got, is->rank, is->dims),
+            rcd_dtype_name(like->dtype), rcd_shape_text(want, sizeof want, like->rank, dims), name);
+    }
     dims[0] = (a != NULL ? a->dims[0] : 0) + (b != NULL ? b->dims[0] : 0);
     struct rcd_tensor *to = NULL;
     size_t text = (a != NULL ? rcd__text_bytes(a) : 0) + (b != NULL ? rcd__text_bytes(b) : 0);

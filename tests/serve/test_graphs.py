@@ -94,7 +94,7 @@ def test_refusals():
                              ([tensor("remove.nodes", "INT64", (1,), [3])], "has no node 3"),
                              ([rows("set.x", [vector()])], "needs 'set.nodes'"),
                              ([rows("x", [vector()])], "'x' is not known in a change"),
-                             ([tensor("add.x", "FP32", (1, 2), [1, 2])], "another shape"),
+                             ([tensor("add.x", "FP32", (1, 2), [1, 2])], "'add.x' is FP32 [1,2], want FP32 [1,6]"),
                              ([edge_index([(0, 3)], "add.edge_index")], "add.edge_index[1][0] is 3, but there are 3 nodes"),
                              ([tensor("set.nodes", "INT64", (1,), [1]), tensor("set.x", "INT64", (1, 6), [1] * 6)],
                               "'set.x' is INT64 [1,6], want FP32 [1,6]")]:

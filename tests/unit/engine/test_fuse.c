@@ -118,6 +118,13 @@ static rcd_plan *golden(const char *name)
 
 /* A factor with a size of another name: where rows of edges meet, one size is meant; a request in which they differ is
  * refused. */
+Test(engine_fuse, sums_by_index_put_are_sparse_products)
+{
+    rcd_plan *p = golden("graph_index_put_rx18");
+    cr_assert(lines_with(p, "* Spmm(") == 1 && lines_with(p, "ScatterND(") == 0);
+    rcd_plan_unref(p);
+}
+
 Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
 {
     rcd_plan *p = plan_of(two_layers("others"));
