@@ -20,6 +20,7 @@ struct array {
     char kind; /* f i u b U S */
     size_t item, n, rank;
     size_t dims[RANK_MAX];
+    bool columns;         /* stored column after column */
     struct rcd_buf bytes; /* of the member; the data begin at `data` */
     size_t data;
 };
@@ -99,7 +100,7 @@ static int read_member(const char *path, const unsigned char *file, size_t len,
 static bool read_head(struct array *a, char *head)
 {
     const char *descr = strstr(head, "'descr': '"), *shape = strstr(head, "'shape': (");
-    if (descr == NULL || shape == NULL || strstr(head, "'fortran_order': False") == NULL)
+    if (descr == NULL || shape == NULL)
         return false;
     descr += strlen("'descr': '");
     if (*descr != '<' && *descr != '|')
@@ -119,7 +120,22 @@ static bool read_head(struct array *a, char *head)
         for (p = end; *p == ',' || *p == ' ';)
             p++;
     }
-    return true;
+    a->columns = strstr(head, "'fortran_order': False") == NULL && a->rank > 1;
+    return !a->columns || a->rank == 2;
+}
+
+/* Column after column, as numpy stores what was transposed (pairs of nodes to edge_index): row after row. */
+static int to_rows(const char *path, struct array *a, size_t bytes)
+{
+    const size_t rows = a->dims[0], columns = a->dims[1], item = a->item;
+    char *made = rcd_calloc(bytes + 1, 1), *from = a->bytes.data + a->data;
+    if (made == NULL)
+        return rcd__complain(CTL_REFUSED, "no memory for %s", path);
+    for (size_t i = 0; i < a->n; i++)
+        memcpy(made + i * item, from + (i % columns * rows + i / columns) * item, item);
+    memcpy(from, made, bytes);
+    rcd_free(made);
+    return CTL_OK;
 }
 
 static int read_array(const char *path, struct array *a)
@@ -135,14 +151,14 @@ static int read_array(const char *path, struct array *a)
     a->data = begin + head;
     a->bytes.data[a->data - 1] = '\0'; /* in place of the newline */
     if (!read_head(a, a->bytes.data + begin))
-        return rcd__complain(CTL_USAGE, "%s: %s: numbers and texts in C order are read, not %.100s",
-                             path, a->name, a->bytes.data + begin);
+        return rcd__complain(CTL_USAGE, "%s: %s: numbers and texts are read, not %.100s", path,
+                             a->name, a->bytes.data + begin);
     if (!rcd_mul(a->n, a->item, &bytes) || bytes > len - a->data)
         return rcd__complain(CTL_USAGE, "%s: %s is cut off", path, a->name);
     char *dot = strrchr(a->name, '.');
     if (dot != NULL && strcmp(dot, ".npy") == 0)
         *dot = '\0';
-    return CTL_OK;
+    return a->columns ? to_rows(path, a, bytes) : CTL_OK;
 }
 
 /* ---- tensors --------------------------------------------------------------------------------------- */

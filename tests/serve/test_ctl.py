@@ -60,9 +60,9 @@ def test_infer():
         assert status == 1 and "answers 4" in err, (status, err)
 
 
-def npy(descr, shape, data):
+def npy(descr, shape, data, columns=False):
     """A numpy array's file, by hand."""
-    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    head = f"{{'descr': '{descr}', 'fortran_order': {columns}, 'shape': {tuple(shape)}, }}"
     head += " " * (63 - (len(head) + 10) % 64) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data
 
@@ -89,9 +89,17 @@ def test_graph_from_npz():
             assert got["x"]["data"] == x and got["x"]["shape"] == [3, 2]
             assert got["edge_index"]["data"] == [0, 1, 1, 2] and got["edge_weight"]["data"] == [1, 2]
             assert got["id"]["data"] == ["a", "b\u00e9", "\U0001f600"]
+        columns = {"x": npy("<f8", (3, 2), struct.pack("<6d", *x[::2], *x[1::2]), True),  # np.array(pairs).T is stored so
+                   "edge_index": npy("<i4", (2, 3), struct.pack("<6i", 0, 1, 1, 2, 2, 0), True), "id": npy("|S1", (3,), b"abc", True)}
+        npz(path, columns, zipfile.ZIP_DEFLATED)
+        assert ctl(d, "graph-put", "c", "--npz", path)[0] == 0
+        got = {t["name"]: t["data"] for t in json.loads(d.call("GET", "/v2/graphs/c/tensors")[1])["outputs"]}
+        assert got == {"x": x, "edge_index": [0, 1, 2, 1, 2, 0], "id": ["a", "b", "c"]}, got
+        npz(path, arrays, zipfile.ZIP_DEFLATED)
         with open(path, "rb") as f:
             whole = f.read()
         for name, array, named in (("x", npy("<c8", (1,), b"8" * 8), "numbers and texts"), ("x", npy("<f2", (1,), b"12"), "kind 'f'"),
+                                   ("x", npy("<f4", (1, 1, 1), b"1234", True), "'fortran_order': True"),
                                    ("x", npy("<f4", (9,), b"1234"), "cut off"), ("x", b"none", "no numpy array")):
             npz(path, {name: array}, zipfile.ZIP_STORED)
             status, out, err = ctl(d, "graph-put", "g", "--npz", path)
