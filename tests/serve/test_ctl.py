@@ -136,7 +136,8 @@ def test_graph_from_csv():
         assert put('source,target\n"say ""a""","b, c"\n', 'id,f,g\n"b, c",1,2\n"say ""a""" , 3,4\n') == named
         assert put("0 1 0.5\n1 2 2e-1\n")["edge_weight"][0] == 0.5
         assert put("source,target\n", "id,f\nnew york,1\nb,2\n") == {"id": ["new york", "b"], "x": [1, 2], "edge_index": []}
-        for edges, nodes, text in (("a,b\n", "id,f\na,1\nb,2\n", "edges.csv has no rows"), ("0,1\n", "id,f\n", "nodes-file.csv has no rows"),
+        for edges, nodes, text in (("a,b\n", "id,f\na,1\nb,2\n", "edges.csv has no rows"),
+                                   ("0,1\n", "id,f\n", "nodes-file.csv has no rows"),
                                    ("source,target,weight\n0,1,1\n0,1,abc\n", None, "line 3, column 3: 'abc' is no number"),
                                    ("0,1,1\n0,1,nan\n", None, "line 2, column 3: 'nan'"), ("0,1\n2\n", None, "line 2 has 1 columns"),
                                    ("0;1\n", None, "want columns source,target[,weight]"), ("", None, "has no rows"),
