@@ -74,8 +74,8 @@ INLINE void spmm_block(const struct rcd_spmm *s, size_t at, size_t n, size_t nv,
             size_t ahead = e + AHEAD < s->n_edges ? e + AHEAD : s->n_edges - 1;
             const float *next = s->x + (size_t)s->col[ahead] * width + at;
 #pragma GCC unroll 16
-            for (size_t v = 0; v < nv; v += 32 / VF_LANES)
-                __builtin_prefetch(next + v * VF_LANES, 0, 2);
+            for (size_t v = 0; v < nv; v += 16 / VF_LANES)
+                __builtin_prefetch(next + v * VF_LANES, 0, 3);
             const float *we = s->w;
             if (we != NULL)
                 we += (s->edge != NULL ? (size_t)s->edge[e] : e - s->w_first) * s->groups;
