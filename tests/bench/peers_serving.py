@@ -93,14 +93,15 @@ def main():
     for (form, n, name), results in seen.items():
         table.setdefault(form, {}).setdefault(n, {})[name] = {
             key: programs.median([r[key] for r in results]) for key in results[0]}
+    (programs.OUT / "peers-serving.json").write_text(json.dumps(table, indent=2) + "\n")
     print(f"session steps of a 1 x 256 LSTM; ratio: recurd's rate over theirs; medians of {rounds}")
     for form, cells in table.items():
         for n, cell in cells.items():
             print(f"\n{form}, {n} connection{'s' if n > 1 else ''}\n{'ratio':>8} {'steps/s':>9} {'p50 us':>9} {'p99 us':>9}")
             for name, r in sorted(cell.items(), key=lambda kv: -kv[1]["per_s"]):
-                print(f"{cell['recurd']['per_s'] / r['per_s']:8.2f} {r['per_s']:9.0f} {r['p50_us']:9.0f} {r['p99_us']:9.0f}"
+                ratio = cell["recurd"]["per_s"] / r["per_s"] if r["per_s"] else float("inf")  # one that answered nothing
+                print(f"{ratio:8.2f} {r['per_s']:9.0f} {r['p50_us']:9.0f} {r['p99_us']:9.0f}"
                       f"  {name}")
-    (programs.OUT / "peers-serving.json").write_text(json.dumps(table, indent=2) + "\n")
     peer_servers.draw_bars(table, programs.OUT / "peers-serving.png")
 
 

@@ -1,5 +1,5 @@
 /* test_fuse.c - what becomes of a graph layer: merged nodes, known sizes, one sparse product. */
-#include "../onnx/model_bytes.h"
+#include "plans.h"
 #include "recurd/engine_bind.h"
 #include "recurd/engine_report.h"
 
@@ -9,13 +9,6 @@
 #include <string.h>
 
 TestSuite(engine_fuse, .timeout = 60);
-
-static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
-{
-    struct pb t = mk_tensor(name, T_I64, dims);
-    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
-    return t;
-}
 
 /* One layer: y = sum over edges of w[e] x[src[e]], in the words of an exporter. */
 static void layer(struct pb *g, const char *const *v)
@@ -45,9 +38,9 @@ static struct pb two_layers(const char *w_dims)
     static const char *const first[] = {"x", "m0", "u0", "c0", "s0", "e0", "t0", "z0", "h"};
     static const char *const second[] = {"h", "m1", "u1", "c1", "s1", "e1", "t1", "z1", "y"};
     struct pb g = mk_graph("g");
-    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
-    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
-    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
+    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
+    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
     pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
     pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
     pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
@@ -60,31 +53,9 @@ static struct pb two_layers(const char *w_dims)
     return mk_model(8, 18, g);
 }
 
-static rcd_plan *plan_of(struct pb model)
-{
-    rcd_onnx_model *m = load_ok(model);
-    rcd_plan *p = NULL;
-    struct rcd_error err;
-    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
-    cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK, "%s", err.text);
-    return p;
-}
-
-static size_t lines_with(const rcd_plan *p, const char *word)
-{
-    struct rcd_buf b;
-    size_t n = 0;
-    rcd_buf_init(&b, 1 << 20);
-    cr_assert(rcd_plan_report(p, &b) == RCD_OK && rcd_buf_append(&b, "", 1) == RCD_OK);
-    for (const char *at = b.data; (at = strstr(at, word)) != NULL; at++)
-        n++;
-    rcd_buf_done(&b);
-    return n;
-}
-
 Test(engine_fuse, two_layers_share_the_sorted_edges)
 {
-    rcd_plan *p = plan_of(two_layers("edges"));
+    rcd_plan *p = plan_from(two_layers("edges"), RCD_CPU_C);
     cr_assert(lines_with(p, "* Spmm(") == 2 && lines_with(p, "* Csr(") == 1 &&
               lines_with(p, "* CsrCols(") == 1);
     cr_assert(lines_with(p, "ScatterElements(") == 0 && lines_with(p, "Expand(") == 0 &&
@@ -92,42 +63,18 @@ Test(engine_fuse, two_layers_share_the_sorted_edges)
     rcd_plan_unref(p);
 }
 
-/* A network of tests/golden. */
-static rcd_plan *golden(const char *name)
-{
-    char path[512];
-    const char *root = getenv("TEST_SOURCE_ROOT");
-    snprintf(path, sizeof path, "%s/tests/golden/nets/%s/model.onnx", root != NULL ? root : ".",
-             name);
-    FILE *f = fopen(path, "rb");
-    cr_assert(f != NULL, "%s", path);
-    static char bytes[1 << 18];
-    const size_t n = fread(bytes, 1, sizeof bytes, f);
-    cr_assert(fclose(f) == 0 && n > 0 && n < sizeof bytes);
-    const struct rcd_onnx_source src = {
-        .bytes = bytes, .len = n, .dir_fd = -1, .max_bytes = 1 << 20};
-    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
-    rcd_onnx_model *m = NULL;
-    rcd_plan *p = NULL;
-    struct rcd_error err = {.text = ""};
-    cr_assert(rcd_onnx_load(&src, &m, &err) == RCD_OK &&
-                  rcd_plan_new(&m, &opts, &p, &err) == RCD_OK,
-              "%s: %s", name, err.text);
-    return p;
-}
-
 /* A factor with a size of another name: where rows of edges meet, one size is meant; a request in which they differ is
  * refused. */
 Test(engine_fuse, sums_by_index_put_are_sparse_products)
 {
-    rcd_plan *p = golden("graph_index_put_rx18");
+    rcd_plan *p = plan_of_golden("graph_index_put_rx18");
     cr_assert(lines_with(p, "* Spmm(") == 1 && lines_with(p, "ScatterND(") == 0);
     rcd_plan_unref(p);
 }
 
 Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
 {
-    rcd_plan *p = plan_of(two_layers("others"));
+    rcd_plan *p = plan_from(two_layers("others"), RCD_CPU_C);
     cr_assert(lines_with(p, "* Spmm(") == 2 && lines_with(p, "Mul(") == 0);
     float x[6] = {0}, w[1] = {1}, y[6];
     int64_t edges[4] = {0, 1, 1, 0};
@@ -149,7 +96,7 @@ Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
 /* A row for all edges that comes from elsewhere broadcasts: what cannot be proved is not fused with it. */
 Test(engine_fuse, unproved_sizes_stay_as_the_file_says)
 {
-    rcd_plan *p = plan_of(two_layers("2,others"));
+    rcd_plan *p = plan_from(two_layers("2,others"), RCD_CPU_C);
     cr_assert(lines_with(p, "Mul(") == 2, "the factors are applied by themselves");
     rcd_plan_unref(p);
 }
@@ -170,7 +117,7 @@ Test(engine_fuse, layers_however_they_are_written)
         {"graph_written_bmm_ts18", 1, 0, 1},
     };
     for (size_t i = 0; i < RCD_COUNT(nets); i++) {
-        rcd_plan *p = golden(nets[i].name);
+        rcd_plan *p = plan_of_golden(nets[i].name);
         cr_expect(lines_with(p, "* Spmm(") == nets[i].sums &&
                       lines_with(p, "* Attend(") == nets[i].attends &&
                       lines_with(p, "* Csr(") == nets[i].sorted &&
@@ -190,7 +137,7 @@ static rcd_status run_once(struct run *r, const char **ret_text)
 {
     static char text[RCD_ERROR_TEXT];
     static const int64_t xd[] = {4, 3}, ed[] = {2, 5}, wd[] = {5};
-    rcd_plan *p = plan_of(two_layers("edges"));
+    rcd_plan *p = plan_from(two_layers("edges"), RCD_CPU_C);
     rcd_exec *x = rcd_exec_new(1 << 20, 1 << 20);
     struct rcd_tensor in[3], out[1];
     memset(in, 0, sizeof in);
@@ -278,7 +225,7 @@ Test(engine_fuse, attention_is_one_pass)
     static const char *const nets[] = {"graph_gat_ts16", "graph_gat_ts18", "graph_gatv2_ts16",
                                        "graph_gatv2_ts18", "graph_gatv2_dyn18"};
     for (size_t i = 0; i < RCD_COUNT(nets); i++) {
-        rcd_plan *p = golden(nets[i]);
+        rcd_plan *p = plan_of_golden(nets[i]);
         cr_assert(lines_with(p, "* Attend(") == 2 && lines_with(p, "* Csr(") == 1, "%s", nets[i]);
         cr_assert(lines_with(p, "Exp(") == 0 && lines_with(p, "LeakyRelu(") == 0 &&
                       lines_with(p, "* Spmm(") == 0,
@@ -293,7 +240,7 @@ Test(engine_fuse, means_are_divided_where_they_are_summed)
     static const char *const nets[] = {"graph_sage_mean_ts16", "graph_sage_mean_ts18",
                                        "graph_sage_mean_dyn18", "graph_written_pool_dyn18"};
     for (size_t i = 0; i < RCD_COUNT(nets); i++) {
-        rcd_plan *p = golden(nets[i]);
+        rcd_plan *p = plan_of_golden(nets[i]);
         cr_assert(lines_with(p, "   mean") == 2 && lines_with(p, "* Spmm(") == 2 &&
                       lines_with(p, "Div(") == 0 && lines_with(p, "Clip(") == 0,
                   "%s", nets[i]);
@@ -306,7 +253,7 @@ Test(engine_fuse, what_ends_a_row_is_part_of_the_sum)
 {
     static const char *const nets[] = {"graph_gcn_ts18", "graph_gcn_dyn18", "graph_gcn_plain_ts18"};
     for (size_t i = 0; i < RCD_COUNT(nets); i++) {
-        rcd_plan *p = golden(nets[i]);
+        rcd_plan *p = plan_of_golden(nets[i]);
         cr_assert(lines_with(p, "Relu(") == 0 && lines_with(p, "\nAdd(") == 0, "%s", nets[i]);
         rcd_plan_unref(p);
     }
@@ -317,128 +264,18 @@ Test(engine_fuse, products_behind_a_sum_are_joined)
 {
     static const char *const nets[] = {"graph_gcn_ts18", "graph_gcn_dyn18", "graph_gcn_plain_ts18"};
     for (size_t i = 0; i < RCD_COUNT(nets); i++) {
-        rcd_plan *p = golden(nets[i]);
+        rcd_plan *p = plan_of_golden(nets[i]);
         cr_assert(lines_with(p, "+ MatMul(") + lines_with(p, "+ Gemm(") >= 1, "%s", nets[i]);
         rcd_plan_unref(p);
     }
 }
 
-enum { MANY_NODES = 40000, MANY_EDGES = 90000, MANY_FEATURES = 6 };
-
-static struct rcd_tensor run_many(const rcd_plan *p, rcd_exec *x, const struct rcd_tensor *in,
-                                  size_t n)
-{
-    struct rcd_tensor out[2] = {{.dtype = RCD_NONE}, {.dtype = RCD_NONE}};
-    struct rcd_infer req[2] = {{.in = in, .out = &out[0]}, {.in = in, .out = &out[1]}};
-    struct rcd_infer *list[] = {&req[0], &req[1]};
-    rcd_exec_run(x, p, n, list, NULL);
-    cr_assert(req[0].err.code == RCD_OK, "%s", req[0].err.text);
-    if (n > 1)
-        rcd_infer_drop(&req[1], 1);
-    return out[0];
-}
-
-/* More threads than there are places in scratch take turns, joined products go by blocks of rows, in a batch they do
- * not: every row has the bits of one thread. Some nodes have no edges. */
-static void same_bits_of_many_rows(const char *net)
-{
-    const int64_t x_dims[] = {MANY_NODES, MANY_FEATURES}, e_dims[] = {2, MANY_EDGES};
-    static float x[MANY_NODES * MANY_FEATURES];
-    static int64_t edges[2 * MANY_EDGES];
-    uint32_t seed = 7;
-    for (size_t i = 0; i < RCD_COUNT(x); i++)
-        x[i] = (float)(int32_t)(seed = seed * 1664525u + 1013904223u) / 2147483648.0f;
-    for (size_t i = 0; i < RCD_COUNT(edges); i++)
-        edges[i] = (seed = seed * 1664525u + 1013904223u) / 65536 % (MANY_NODES - 100);
-    struct rcd_tensor in[2], out[3];
-    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
-              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims));
-    in[0].data = x;
-    in[1].data = edges;
-    in[0].block = in[1].block = NULL;
-    rcd_plan *p = golden(net);
-    rcd_exec *exec[3];
-    for (int k = 0; k < 3; k++) {
-        struct rcd_error err = {.text = ""};
-        exec[k] = rcd_exec_new((size_t)1 << 30, (size_t)1 << 28);
-        cr_assert(exec[k] != NULL && rcd_exec_set_threads(exec[k], k == 1 ? 40 : 1, &err) == RCD_OK,
-                  "%s", err.text);
-        out[k] = run_many(p, exec[k], in, k == 2 ? 2 : 1);
-        cr_expect(out[0].n == out[k].n && out[0].n > 0 &&
-                      memcmp(out[0].data, out[k].data, out[0].n * sizeof(float)) == 0,
-                  "%s, run %d", net, k);
-    }
-    for (int k = 0; k < 3; k++) {
-        struct rcd_infer req = {.out = &out[k]};
-        rcd_infer_drop(&req, 1);
-        rcd_exec_free(exec[k]);
-    }
-    rcd_plan_unref(p);
-}
-
-Test(engine_fuse, forty_threads_and_batches_have_the_bits_of_one)
-{
-    same_bits_of_many_rows("graph_gat_ts18");
-    same_bits_of_many_rows("graph_gcn_ts18");
-    same_bits_of_many_rows("graph_graphconv_ts18");
-}
-
-/* A few nodes and their edges among so many others that edges are sorted in parts: their rows have the bits that they
- * have alone, at the beginning of the nodes and at their end. */
-Test(engine_fuse, many_edges_are_sorted_as_few_are)
-{
-    enum { FEW = 50, FEW_EDGES = 300, EVERY = 500, EDGES = 150000 };
-    static float x[MANY_NODES * MANY_FEATURES], few_x[FEW * MANY_FEATURES];
-    static int64_t edges[2 * EDGES], few[2 * FEW_EDGES];
-    rcd_plan *p = golden("graph_gcn_ts18");
-    rcd_exec *exec = rcd_exec_new((size_t)1 << 28, (size_t)1 << 24);
-    uint32_t seed = 11;
-    for (size_t i = 0; i < RCD_COUNT(x); i++)
-        x[i] = (float)(i * 7 % 11) - 4.5f;
-    for (size_t i = 0; i < RCD_COUNT(few); i++)
-        few[i] = (int64_t)((seed = seed * 1664525u + 1013904223u) / 65536 % FEW);
-    for (int end = 0; end < 2; end++) {
-        const size_t first = end ? MANY_NODES - FEW : 0;
-        for (size_t e = 0; e < EDGES; e++) {
-            const bool one = e % EVERY == 7 && e / EVERY < FEW_EDGES;
-            for (size_t s = 0; s < 2; s++) {
-                seed = seed * 1664525u + 1013904223u;
-                edges[s * EDGES + e] = one ? few[s * FEW_EDGES + e / EVERY] + (int64_t)first
-                                           : (int64_t)(FEW + seed / 65536 % (MANY_NODES - 2 * FEW));
-            }
-        }
-        memcpy(few_x, x + first * MANY_FEATURES, sizeof few_x);
-        const int64_t dims[][2] = {
-            {MANY_NODES, MANY_FEATURES}, {2, EDGES}, {FEW, MANY_FEATURES}, {2, FEW_EDGES}};
-        struct rcd_tensor in[4], out[2] = {{.dtype = RCD_NONE}};
-        void *const data[] = {x, edges, few_x, few};
-        for (int i = 0; i < 4; i++) {
-            cr_assert(rcd_tensor_shape(&in[i], i % 2 ? RCD_I64 : RCD_F32, 2, dims[i]));
-            in[i].data = data[i];
-            in[i].block = NULL;
-        }
-        struct rcd_infer reqs[2] = {{.in = in, .out = &out[0]}, {.in = in + 2, .out = &out[1]}};
-        for (int r = 0; r < 2; r++) {
-            struct rcd_infer *list[] = {&reqs[r]};
-            rcd_exec_run(exec, p, 1, list, NULL);
-            cr_assert(reqs[r].err.code == RCD_OK, "%s", reqs[r].err.text);
-        }
-        const size_t width = out[1].n / FEW;
-        cr_expect(memcmp((const float *)out[0].data + first * width, out[1].data,
-                         out[1].n * sizeof(float)) == 0,
-                  "other bits from node %zu on", first);
-        rcd_infer_drop(&reqs[0], 1);
-        rcd_infer_drop(&reqs[1], 1);
-    }
-    rcd_exec_free(exec);
-    rcd_plan_unref(p);
-}
-
 /* Edges and the shape of x are bound: all but the layers has run; x of another shape is refused. */
 Test(engine_fuse, a_shape_can_be_bound)
 {
-    const int64_t x_dims[] = {5, MANY_FEATURES}, more[] = {6, MANY_FEATURES}, e_dims[] = {2, 3};
-    static float x[6 * MANY_FEATURES];
+    enum { FEATURES = 6 };
+    const int64_t x_dims[] = {5, FEATURES}, more[] = {6, FEATURES}, e_dims[] = {2, 3};
+    static float x[6 * FEATURES];
     static int64_t edges[] = {0, 1, 3, 1, 2, 3};
     struct rcd_tensor in[2], fixed[2], open[2], out[2] = {{.dtype = RCD_NONE}};
     for (size_t i = 0; i < RCD_COUNT(x); i++)
@@ -452,7 +289,7 @@ Test(engine_fuse, a_shape_can_be_bound)
     memcpy(open, in, sizeof in);
     fixed[0].data = NULL;
     open[1].dtype = RCD_NONE;
-    rcd_plan *p = golden("graph_gcn_ts18");
+    rcd_plan *p = plan_of_golden("graph_gcn_ts18");
     rcd_exec *exec = rcd_exec_new((size_t)1 << 26, (size_t)1 << 24);
     struct rcd_error err = {.text = ""};
     rcd_bound *b = NULL;

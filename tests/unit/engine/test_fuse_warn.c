@@ -15,21 +15,14 @@ struct sum {
     const char *updates;  /* "m", what the edges bring, or "f", a fill of its shape */
 };
 
-static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
-{
-    struct pb t = mk_tensor(name, T_I64, dims);
-    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
-    return t;
-}
-
 static rcd_plan *plan_of(const struct sum *s)
 {
     static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1}, frozen[] = {4, 3};
     struct pb g = mk_graph("g");
-    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
-    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
-    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
-    pb_msg(&g, G_INIT, i64s("frozen", "2", frozen, 2));
+    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
+    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
+    pb_msg(&g, G_INIT, mk_i64("frozen", "2", frozen, 2));
     pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
     pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
     pb_msg(&g, G_NODE, mk_node("Relu", "r", "x", "r"));

@@ -1,7 +1,6 @@
 /* test_joined.c - what a run of one request does together: products with a row and their sums, layers that are read without
  * their zeros. The bits are those of node by node. */
-#include "../onnx/model_bytes.h"
-#include "recurd/engine_report.h"
+#include "plans.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -9,35 +8,6 @@
 #include <string.h>
 
 TestSuite(engine_joined, .timeout = 60);
-
-static struct pb i64s(const char *name, const char *dims, const int64_t *v, size_t n)
-{
-    struct pb t = mk_tensor(name, T_I64, dims);
-    pb_bytes(&t, 9, v, n * sizeof *v); /* raw_data */
-    return t;
-}
-
-static rcd_plan *plan_of(struct pb model, rcd_cpu_level level)
-{
-    rcd_onnx_model *m = load_ok(model);
-    rcd_plan *p = NULL;
-    struct rcd_error err = {.text = ""};
-    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(level)};
-    cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK, "%s", err.text);
-    return p;
-}
-
-static size_t lines_with(const rcd_plan *p, const char *word)
-{
-    struct rcd_buf b;
-    size_t n = 0;
-    rcd_buf_init(&b, 1 << 20);
-    cr_assert(rcd_plan_report(p, &b) == RCD_OK && rcd_buf_append(&b, "", 1) == RCD_OK);
-    for (const char *at = b.data; (at = strstr(at, word)) != NULL; at++)
-        n++;
-    rcd_buf_done(&b);
-    return n;
-}
 
 /* Scores of heads as GAT has them: h = x W [n, 64], seen as [n, 4, 16], times a row, summed along the last axis. */
 enum { ROWS = 4096, HEADS = 4, CHANNELS = 16, WIDTH = HEADS * CHANNELS };
@@ -53,8 +23,8 @@ static struct pb head_scores(const char *row_first)
     struct pb g = mk_graph("g");
     pb_msg(&g, G_INIT, mk_f32("w", "8,64", w, 8 * WIDTH));
     pb_msg(&g, G_INIT, mk_f32("row", "1,4,16", row, WIDTH));
-    pb_msg(&g, G_INIT, i64s("heads", "3", heads, 3));
-    pb_msg(&g, G_INIT, i64s("last", "1", last, 1));
+    pb_msg(&g, G_INIT, mk_i64("heads", "3", heads, 3));
+    pb_msg(&g, G_INIT, mk_i64("last", "1", last, 1));
     pb_msg(&g, G_NODE, mk_node("MatMul", "h", "x,w", "flat"));
     pb_msg(&g, G_NODE, mk_node("Reshape", "view", "flat,heads", "h"));
     pb_msg(&g, G_NODE, mk_node("Mul", "scaled", row_first, "p"));
@@ -82,7 +52,7 @@ Test(engine_joined, products_that_are_summed_are_never_there)
     cr_assert(rcd_tensor_shape(&in, RCD_F32, 2, dims));
     in.data = x, in.block = NULL;
     for (int first = 0; first < 2; first++) {
-        rcd_plan *p = plan_of(head_scores(first == 0 ? "h,row" : "row,h"), RCD_CPU_C);
+        rcd_plan *p = plan_from(head_scores(first == 0 ? "h,row" : "row,h"), RCD_CPU_C);
         cr_assert(lines_with(p, "+ ReduceSum(") == 1);
         rcd_exec *small = rcd_exec_new(of_h + of_h / 2, 0), *large = rcd_exec_new(8 * of_h, 0);
         struct rcd_tensor out[3][3] = {0};
@@ -143,9 +113,9 @@ static struct pb gcn(size_t hidden)
 {
     static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
     struct pb g = mk_graph("g");
-    pb_msg(&g, G_INIT, i64s("zero", "", zero, 1));
-    pb_msg(&g, G_INIT, i64s("one", "", one, 1));
-    pb_msg(&g, G_INIT, i64s("column", "2", column, 2));
+    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
+    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
     pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
     pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
     pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
@@ -185,7 +155,7 @@ Test(engine_joined, layers_without_their_zeros_give_the_same_bits)
     for (int i = 0; i < 3; i++)
         in[i].block = NULL;
     for (size_t hidden = RCD_SQUEEZED / 2; hidden <= RCD_SQUEEZED; hidden *= 2) {
-        rcd_plan *p = plan_of(gcn(hidden), rcd_cpu_best(RCD_CPU_AVX512));
+        rcd_plan *p = plan_from(gcn(hidden), rcd_cpu_best(RCD_CPU_AVX512));
         struct rcd_error err = {.text = ""};
         cr_assert(lines_with(p, "* Spmm(") == 3 && lines_with(p, "+ MatMul(") == 3);
         rcd_exec *exec = rcd_exec_new(1 << 28, 0);

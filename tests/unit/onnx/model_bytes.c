@@ -213,6 +213,13 @@ struct pb mk_f32(const char *name, const char *dims, const float *data, size_t n
     return t;
 }
 
+struct pb mk_i64(const char *name, const char *dims, const int64_t *data, size_t n)
+{
+    struct pb t = mk_tensor(name, T_I64, dims);
+    pb_bytes(&t, 9, data, n * sizeof *data); /* raw_data */
+    return t;
+}
+
 struct pb mk_info(const char *name, int elem_type, const char *dims)
 {
     struct pb info = {0}, type = {0}, tensor = {0}, shape = {0};

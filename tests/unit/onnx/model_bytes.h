@@ -36,6 +36,7 @@ void add_attr_ref(struct pb *node, const char *name, int type, const char *ref);
 /** TensorProto without data; dims as "2,3", "" for rank 0. */
 struct pb mk_tensor(const char *name, int data_type, const char *dims);
 struct pb mk_f32(const char *name, const char *dims, const float *data, size_t n);
+struct pb mk_i64(const char *name, const char *dims, const int64_t *data, size_t n);
 /** ValueInfoProto of a tensor; dims are numbers or names: "batch,3"; NULL: no shape. */
 struct pb mk_info(const char *name, int elem_type, const char *dims);
 /** Number of an If branch etc.: a graph of nodes that are added with pb_msg(&g, G_NODE, node). */
