@@ -23,6 +23,7 @@ struct rcd__team {
     size_t items, chunk, next; /* next: atomic */
     bool together;             /* each thread does one item, its own */
     unsigned n;                /* helpers */
+    struct rcd__choice choice;
     struct member {
         pthread_t thread;
         struct helper me;
@@ -134,6 +135,11 @@ void rcd__team_run(struct rcd__team *t, size_t items, size_t chunk, rcd__team_fn
     begin(t, fn, ctx, false);
     take_chunks(t);
     end(t);
+}
+
+struct rcd__choice *rcd__team_choice(struct rcd__team *t)
+{
+    return &t->choice;
 }
 
 unsigned rcd__team_size(const struct rcd__team *t)

@@ -1,5 +1,6 @@
 /* team.h - helpers of one executor. */
 #pragma once
+#include "choice.h"
 #include "recurd/base.h"
 
 struct rcd__team;
@@ -17,6 +18,9 @@ unsigned rcd__team_size(const struct rcd__team *t);
 /** fn(ctx, i, i + 1) for every i below rcd__team_size, each by a thread of its own and all at the same time, so that
  * they may wait for each other. NULL: by the caller. */
 void rcd__team_together(struct rcd__team *t, rcd__team_fn *fn, void *ctx);
+
+/** What sharing between this team's threads has been worth. Threading: the caller of rcd__team_together. */
+struct rcd__choice *rcd__team_choice(struct rcd__team *t);
 
 /** Parts of memory that threads of rcd__team_run take in turn: how many there may be at a time; one that is free
  * (`taken`: atomic, zero at first), waiting for it where there are more threads; and back. */

@@ -50,6 +50,7 @@ struct walk {
     void *scratch; /* of products */
     float **tmp_rows, **aux[2];
     unsigned n_parts;
+    double shared_ns; /* estimated for one thread, where sharing may win; else 0 */
     struct part *parts;
     struct rcd__meeting meeting;
 };
@@ -198,8 +199,15 @@ static void sort_lanes(const struct rcd_layer *l)
         qsort(l->lanes, l->n_lanes, sizeof *l->lanes, longer_first);
 }
 
-/* How many threads share the walk: all, or one where that is not worth the meetings. */
-static unsigned parts_for(const struct walk *w)
+static struct rcd__choice_of *choice_for(const struct walk *w)
+{
+    const double bytes = 4.0 * (double)w->w->r.k * (double)w->w->r.padded;
+    return rcd__choice_for(rcd__team_choice(w->l->call->x->team), w->shared_ns / (double)w->steps,
+                           bytes);
+}
+
+/* How many threads share the walk: all, or one where that is not worth the meetings, or has not been so far. */
+static unsigned parts_for(struct walk *w)
 {
     const struct rcd_cell_spec *s = w->l->spec;
     const unsigned all = rcd__team_size(w->l->call->x->team);
@@ -213,7 +221,10 @@ static unsigned parts_for(const struct walk *w)
     double bytes = 4.0 * per_step * (double)w->steps,
            rate = 4.0 * per_step > NEAR_BYTES ? 20.0 : 80.0;
     double ns = flops / 100.0 + bytes / rate; /* at some 100 GFLOP/s, and GB/s */
-    return ns > WORTH_SHARING_NS + WORTH_MEETING_NS * (double)w->steps ? all : 1;
+    if (ns <= WORTH_SHARING_NS + WORTH_MEETING_NS * (double)w->steps)
+        return 1;
+    w->shared_ns = ns;
+    return rcd__choose(choice_for(w)) ? all : 1;
 }
 
 static size_t scratch_bytes(const struct rcd_cell_weights *w, size_t n, size_t rows)
@@ -276,10 +287,14 @@ bool rcd__walk_time(const struct rcd_layer *l, const struct rcd_cell_weights *we
     w.n_parts = parts_for(&w);
     if (!walk_memory(&w, n, w.chunk * n))
         return false;
+    const uint64_t begin = w.shared_ns > 0.0 ? rcd_now_ns() : 0;
     if (w.n_parts > 1)
         rcd__team_together(l->call->x->team, walk_part, &w);
     else
         walk_part(&w, 0, 1);
+    if (begin != 0)
+        rcd__choice_took(choice_for(&w), w.n_parts > 1,
+                         (double)(rcd_now_ns() - begin) / w.shared_ns);
     for (size_t i = 0; i < n; i++)
         finish_lane(&w, &l->lanes[i]);
     return true;
