@@ -6,6 +6,7 @@
  * (products with constant weights, recurrent cells) have `run_all` instead. Requests have shapes of
  * their own, so output shapes are made while running, from the worker's pool. */
 #pragma once
+#include "choice.h"
 #include "recurd/engine.h"
 
 struct rcd__making;
@@ -89,6 +90,7 @@ struct rcd_plan {
     int *state_output;       /* per input: output index or -1 */
     int *time_in, *time_out; /* per input, output: time axis or -1 */
     bool steps;              /* proved: may be run in pieces along them */
+    bool sums_edges;         /* has nodes over the edges of a graph */
     size_t n_warnings;
     const char **warnings;
 };
@@ -197,11 +199,17 @@ struct rcd_scratch {
     size_t cap, used, peak;
 };
 
+enum { RCD__LOCKSTEP_PLANS = 16, RCD__LOCKSTEP_SIZES = 8 };
+
 struct rcd_exec {
     rcd_pool *pool;
     struct rcd_scratch scratch;
     struct rcd__team *team; /* NULL: none helps */
     size_t scratch_keep;    /* pages beyond this go back after a run */
+    struct rcd__lockstep {
+        const rcd_plan *plan; /* never followed: another plan may have come at its address */
+        struct rcd__choice_of of[RCD__LOCKSTEP_SIZES];
+    } lockstep[RCD__LOCKSTEP_PLANS]; /* see run.c */
 };
 
 /** One run: the table of values and the requests. */

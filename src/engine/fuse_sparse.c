@@ -238,6 +238,7 @@ static bool put_edges(struct fuse *f, const struct rcd__sum *m, const struct rcd
     const rcd_value_id *csr = make(f, &rcd__op_csr, m->dst, RCD_NO_VALUE, scatter->src);
     if (csr == NULL)
         return false;
+    f->w->p->sums_edges = true;
     if (m->src != RCD_NO_VALUE) {
         const rcd_value_id *cols =
             make(f, &rcd__op_csr_cols, csr[RCD__CSR_EDGE], m->src, scatter->src);

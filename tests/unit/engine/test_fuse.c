@@ -186,6 +186,59 @@ Test(engine_fuse, sums_duplicates_loops_and_isolated_nodes)
     cr_assert(memcmp(again.y, y, sizeof y) == 0);
 }
 
+/* Many at once go in lockstep or one by one, whichever has been faster; both are tried at first. Answers and errors are
+ * those of each alone. */
+Test(engine_fuse, batches_in_lockstep_and_one_by_one)
+{
+    enum { MANY = 3, BAD = 1 };
+    static const int64_t xd[] = {4, 3}, ed[] = {2, 5}, wd[] = {5};
+    struct run r[MANY] = {
+        {.x = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 1},
+         .w = {1, 2, 3, -1, 2},
+         .edges = {0, 0, 1, 2, 1, 1, 1, 1, 2, 0}},
+        {.w = {1}, .edges = {0, 0, 1, 2, 1, 1, 1, 1, 4, 0}},
+        {.x = {.5f, .25f, 3, 4}, .w = {3, 1, 3, -1, 2}, .edges = {3, 0, 1, 2, 1, 3, 1, 0, 2, 0}}};
+    struct rcd_tensor in[MANY][3], out[MANY];
+    struct rcd_infer req[MANY], *list[MANY];
+    rcd_plan *p = plan_from(two_layers("edges"), RCD_CPU_C);
+    rcd_exec *x = rcd_exec_new(1 << 20, 1 << 20);
+    memset(in, 0, sizeof in);
+    for (int i = 0; i < MANY; i++) {
+        const char *why = "";
+        cr_assert_eq(run_once(&r[i], &why), i == BAD ? RCD_EINVAL : RCD_OK, "%s", why);
+        cr_assert(rcd_tensor_shape(&in[i][0], RCD_F32, 2, xd) &&
+                  rcd_tensor_shape(&in[i][1], RCD_I64, 2, ed) &&
+                  rcd_tensor_shape(&in[i][2], RCD_F32, 1, wd));
+        in[i][0].data = r[i].x;
+        in[i][1].data = r[i].edges;
+        in[i][2].data = r[i].w;
+        list[i] = &req[i];
+    }
+    for (int turn = 0; turn < 8; turn++) {
+        for (int i = 0; i < MANY; i++) {
+            out[i] = (struct rcd_tensor){.dtype = RCD_NONE};
+            req[i] = (struct rcd_infer){.in = in[i], .out = &out[i]};
+        }
+        rcd_exec_run(x, p, MANY, list, NULL);
+        for (int i = 0; i < MANY; i++) {
+            cr_assert_eq(req[i].err.code, i == BAD ? RCD_EINVAL : RCD_OK, "turn %d: %s", turn,
+                         req[i].err.text);
+            cr_expect(i == BAD || memcmp(out[i].data, r[i].y, sizeof r[i].y) == 0,
+                      "turn %d, request %d", turn, i);
+            rcd_infer_drop(&req[i], 1);
+        }
+    }
+    const bool cancel = true;
+    for (int turn = 0; turn < 4; turn++) {
+        req[0] = (struct rcd_infer){.in = in[0], .out = &out[0]};
+        req[1] = (struct rcd_infer){.in = in[2], .out = &out[2]};
+        rcd_exec_run(x, p, 2, list, &cancel);
+        cr_expect(req[0].err.code == RCD_ECANCELLED && req[1].err.code == RCD_ECANCELLED);
+    }
+    rcd_exec_free(x);
+    rcd_plan_unref(p);
+}
+
 Test(engine_fuse, indices_out_of_range_are_named)
 {
     struct run r = {.edges = {0, 0, 1, 2, 1, 1, 1, 1, 4, 0}};
