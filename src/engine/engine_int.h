@@ -209,7 +209,7 @@ struct rcd_exec {
     struct rcd__lockstep {
         const rcd_plan *plan; /* never followed: another plan may have come at its address */
         struct rcd__choice_of of[RCD__LOCKSTEP_SIZES];
-    } lockstep[RCD__LOCKSTEP_PLANS]; /* see run.c */
+    } lockstep[RCD__LOCKSTEP_PLANS]; /* see lockstep.c */
 };
 
 /** One run: the table of values and the requests. */
@@ -227,6 +227,10 @@ struct rcd_run {
         *squeezed; /* the value whose rows are without zeros; NULL: none (ops/chain.c) */
     const struct rcd__making *making; /* a binding is being made; else NULL */
 };
+
+/** rcd_exec_run, in lockstep in any case. run.c */
+void rcd__run_lockstep(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
+                       const volatile bool *cancel);
 
 /** What an operator sees: the node and the requests that are still alive. Position r runs over
  * 0..n-1; req[r] is the request's index in the run. */

@@ -369,8 +369,8 @@ static void tear_down(rcd_exec *x)
     scratch_trim(x);
 }
 
-static void run_lockstep(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
-                         const volatile bool *cancel)
+void rcd__run_lockstep(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
+                       const volatile bool *cancel)
 {
     struct rcd_run run = {
         .x = x, .plan = p, .n = n, .reqs = reqs, .cancel = cancel, .joins = n == 1};
@@ -382,44 +382,6 @@ static void run_lockstep(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_in
         hand_out(&run);
     }
     tear_down(x);
-}
-
-/* Requests with a graph each: in lockstep nodes are looked up once for all, one by one a request stays in the nearest
- * cache and its nodes are joined. What is faster depends on model and sizes; the bits are the same. */
-static struct rcd__choice_of *lockstep_or_not(rcd_exec *x, const rcd_plan *p, size_t n)
-{
-    struct rcd__lockstep *of = &x->lockstep[((uintptr_t)p >> 6) % RCD__LOCKSTEP_PLANS];
-    if (of->plan != p)
-        *of = (struct rcd__lockstep){.plan = p};
-    const size_t size = 63 - (size_t)__builtin_clzll(n); /* n > 1 */
-    return &of->of[size < RCD__LOCKSTEP_SIZES ? size : RCD__LOCKSTEP_SIZES - 1];
-}
-
-static double elements(const rcd_plan *p, size_t n, struct rcd_infer *const *reqs)
-{
-    double sum = 1.0;
-    for (size_t r = 0; r < n; r++) {
-        for (size_t i = 0; i < p->n_inputs; i++)
-            sum += reqs[r]->in[i].dtype != RCD_NONE ? (double)reqs[r]->in[i].n : 0.0;
-    }
-    return sum;
-}
-
-void rcd_exec_run(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
-                  const volatile bool *cancel)
-{
-    if (n < 2 || !p->sums_edges) {
-        run_lockstep(x, p, n, reqs, cancel);
-        return;
-    }
-    struct rcd__choice_of *choice = lockstep_or_not(x, p, n);
-    const bool together = rcd__choose(choice);
-    const uint64_t begin = rcd_now_ns();
-    if (together)
-        run_lockstep(x, p, n, reqs, cancel);
-    for (size_t r = 0; !together && r < n; r++)
-        run_lockstep(x, p, 1, &reqs[r], cancel);
-    rcd__choice_took(choice, together, (double)(rcd_now_ns() - begin) / elements(p, n, reqs));
 }
 
 rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
