@@ -67,12 +67,12 @@ RCD_MUST_CHECK void *rcd_calloc(size_t count, size_t bytes);
 RCD_MUST_CHECK void *rcd_realloc(void *old, size_t bytes);
 /** `bytes` rounded up to and aligned at RCD_ALIGN; contents undefined. Release with rcd_free. */
 RCD_MUST_CHECK void *rcd_alloc_aligned(size_t bytes);
+/** rcd_free of so many bytes that rcd_alloc_aligned gave: pages of a large block go back to the system at once, wherever malloc had it. */
+void rcd_free_aligned(void *p, size_t bytes);
 /** Asks for huge pages (RCD_HUGE_PAGE bytes each) where whole ones lie inside `memory`; before anything is written there.
  * A request only: without them all is the same, and slower. */
 #define RCD_HUGE_PAGE ((size_t)2 << 20)
 void rcd_huge_pages(void *memory, size_t bytes);
-/** The same release, of so many bytes: pages of a large block go back to the system at once, wherever malloc had it. */
-void rcd_free_aligned(void *p, size_t bytes);
 RCD_MUST_CHECK char *rcd_strdup(const char *text);
 RCD_MUST_CHECK char *rcd_strndup(const char *text, size_t len);
 void rcd_free(void *p);

@@ -74,9 +74,10 @@ RCD_MUST_CHECK rcd_status rcd_exec_set_threads(rcd_exec *x, unsigned threads,
 RCD_MUST_CHECK rcd_status rcd_plan_check_inputs(const rcd_plan *p, const struct rcd_infer *req,
                                                 struct rcd_error *err);
 
-/** Run n requests in lockstep. A request that fails has its err set and drops out, the others go
- * on; every answer has the bits it would have alone. `cancel` (may be NULL) is polled between
- * nodes: when it becomes true the rest fails with RCD_ECANCELLED.
+/** Run n requests: in lockstep, or one by one where the model sums over edges and that has been
+ * faster. A request that fails has its err set and drops out, the others go on; every answer has the
+ * bits it would have alone. `cancel` (may be NULL) is polled between nodes: when it becomes true the
+ * rest fails with RCD_ECANCELLED.
  * Threading: the exec's thread; several execs may run one plan at the same time. */
 void rcd_exec_run(rcd_exec *x, const rcd_plan *p, size_t n, struct rcd_infer *const *reqs,
                   const volatile bool *cancel);

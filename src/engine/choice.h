@@ -1,13 +1,14 @@
-/* choice.h - alone or together: what earlier pieces of work of that size took decides. Threads that meet at each step win
- * where each has a processor of its own, and lose where two of them share a core or others take their turns, which no
- * estimate knows. The bits of a result are the same. */
+/* choice.h - alone or together: what earlier pieces of work of that size took decides, where no estimate knows. Threads that
+ * meet at each step (recurrent_walk.c) win where each has a processor of its own, and lose where two of them share a core
+ * or others take their turns. Requests in lockstep (lockstep.c) win or lose by model and sizes. The bits of a result are
+ * the same. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
 enum { RCD__CHOICE_STEPS = 16, RCD__CHOICE_SIZES = 16 };
 
-/** All zero at first. Threading: its owner's. */
+/** A table by the size of steps and of weights; all zero at first. Threading: its owner's. */
 struct rcd__choice {
     struct rcd__choice_of {
         float took[2]; /* alone, together: over what was estimated, smoothed */

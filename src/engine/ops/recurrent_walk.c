@@ -50,7 +50,8 @@ struct walk {
     void *scratch; /* of products */
     float **tmp_rows, **aux[2];
     unsigned n_parts;
-    double shared_ns; /* estimated for one thread, where sharing may win; else 0 */
+    double ns;                     /* estimated for one thread */
+    struct rcd__choice_of *choice; /* where sharing may win; else NULL */
     struct part *parts;
     struct rcd__meeting meeting;
 };
@@ -199,13 +200,6 @@ static void sort_lanes(const struct rcd_layer *l)
         qsort(l->lanes, l->n_lanes, sizeof *l->lanes, longer_first);
 }
 
-static struct rcd__choice_of *choice_for(const struct walk *w)
-{
-    const double bytes = 4.0 * (double)w->w->r.k * (double)w->w->r.padded;
-    return rcd__choice_for(rcd__team_choice(w->l->call->x->team), w->shared_ns / (double)w->steps,
-                           bytes);
-}
-
 /* How many threads share the walk: all, or one where that is not worth the meetings, or has not been so far. */
 static unsigned parts_for(struct walk *w)
 {
@@ -220,11 +214,12 @@ static unsigned parts_for(struct walk *w)
     double flops = 2.0 * rows * (per_step + (double)w->w->w.k * (double)w->w->w.padded);
     double bytes = 4.0 * per_step * (double)w->steps,
            rate = 4.0 * per_step > NEAR_BYTES ? 20.0 : 80.0;
-    double ns = flops / 100.0 + bytes / rate; /* at some 100 GFLOP/s, and GB/s */
-    if (ns <= WORTH_SHARING_NS + WORTH_MEETING_NS * (double)w->steps)
+    w->ns = flops / 100.0 + bytes / rate; /* at some 100 GFLOP/s, and GB/s */
+    if (w->ns <= WORTH_SHARING_NS + WORTH_MEETING_NS * (double)w->steps)
         return 1;
-    w->shared_ns = ns;
-    return rcd__choose(choice_for(w)) ? all : 1;
+    w->choice = rcd__choice_for(rcd__team_choice(w->l->call->x->team), w->ns / (double)w->steps,
+                                4.0 * per_step);
+    return rcd__choose(w->choice) ? all : 1;
 }
 
 static size_t scratch_bytes(const struct rcd_cell_weights *w, size_t n, size_t rows)
@@ -287,14 +282,13 @@ bool rcd__walk_time(const struct rcd_layer *l, const struct rcd_cell_weights *we
     w.n_parts = parts_for(&w);
     if (!walk_memory(&w, n, w.chunk * n))
         return false;
-    const uint64_t begin = w.shared_ns > 0.0 ? rcd_now_ns() : 0;
+    const uint64_t begin = w.choice != NULL ? rcd_now_ns() : 0;
     if (w.n_parts > 1)
         rcd__team_together(l->call->x->team, walk_part, &w);
     else
         walk_part(&w, 0, 1);
-    if (begin != 0)
-        rcd__choice_took(choice_for(&w), w.n_parts > 1,
-                         (double)(rcd_now_ns() - begin) / w.shared_ns);
+    if (w.choice != NULL)
+        rcd__choice_took(w.choice, w.n_parts > 1, (double)(rcd_now_ns() - begin) / w.ns);
     for (size_t i = 0; i < n; i++)
         finish_lane(&w, &l->lanes[i]);
     return true;

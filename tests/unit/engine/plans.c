@@ -7,6 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct pb graph_of_edges(void)
+{
+    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
+    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
+    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
+    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
+    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    return g;
+}
+
 rcd_plan *plan_from(struct pb model, rcd_cpu_level level)
 {
     rcd_onnx_model *m = load_ok(model);

@@ -3,6 +3,9 @@
 #include "../onnx/model_bytes.h"
 #include "recurd/engine.h"
 
+/** A graph with "src" and "dst", the rows of "edge_index" (an input that is still to be said), and a "column" to reshape
+ * by. */
+struct pb graph_of_edges(void);
 /** Asserts that the model is taken. */
 rcd_plan *plan_from(struct pb model, rcd_cpu_level level);
 /** A network of tests/golden/nets, on plain C. */

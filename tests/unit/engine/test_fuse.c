@@ -34,15 +34,9 @@ static void layer(struct pb *g, const char *const *v)
 
 static struct pb two_layers(const char *w_dims)
 {
-    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
     static const char *const first[] = {"x", "m0", "u0", "c0", "s0", "e0", "t0", "z0", "h"};
     static const char *const second[] = {"h", "m1", "u1", "c1", "s1", "e1", "t1", "z1", "y"};
-    struct pb g = mk_graph("g");
-    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
-    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
-    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
-    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
-    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    struct pb g = graph_of_edges();
     pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
     layer(&g, first);
     layer(&g, second);

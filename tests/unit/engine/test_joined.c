@@ -111,13 +111,7 @@ static void gcn_layer(struct pb *g, const char *x, const char *tag, size_t in, s
 
 static struct pb gcn(size_t hidden)
 {
-    static const int64_t zero[] = {0}, one[] = {1}, column[] = {-1, 1};
-    struct pb g = mk_graph("g");
-    pb_msg(&g, G_INIT, mk_i64("zero", "", zero, 1));
-    pb_msg(&g, G_INIT, mk_i64("one", "", one, 1));
-    pb_msg(&g, G_INIT, mk_i64("column", "2", column, 2));
-    pb_msg(&g, G_NODE, mk_node("Gather", "src", "edge_index,zero", "src"));
-    pb_msg(&g, G_NODE, mk_node("Gather", "dst", "edge_index,one", "dst"));
+    struct pb g = graph_of_edges();
     pb_msg(&g, G_NODE, mk_node("Reshape", "wcol", "w,column", "wcol"));
     gcn_layer(&g, "x", "1", 16, hidden);
     gcn_layer(&g, "h1", "2", hidden, hidden);

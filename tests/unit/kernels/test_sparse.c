@@ -63,26 +63,32 @@ static void plain(const struct graph *g, rcd_spmm_reduce how, size_t groups, siz
     }
 }
 
+/* All rows, with bias and ReLU. */
+static struct rcd_spmm sums_of(const struct graph *g, size_t groups, size_t chan, float *y)
+{
+    return (struct rcd_spmm){.row_end = ROWS,
+                             .ptr = g->ptr,
+                             .col = g->col,
+                             .edge = g->edge,
+                             .n_edges = EDGES,
+                             .w = g->w,
+                             .groups = groups,
+                             .chan = chan,
+                             .x = g->x,
+                             .x_rows = ROWS,
+                             .y = y,
+                             .bias = g->bias,
+                             .relu = true};
+}
+
 static void check(rcd_spmm_reduce how, size_t groups, size_t chan, uint32_t seed)
 {
     struct graph *g = graph_new(seed, groups);
     const size_t n = ROWS * groups * chan;
     float *want = calloc(n, sizeof *want), *y = calloc(n + 1, sizeof *y);
     plain(g, how, groups, chan, want);
-    struct rcd_spmm s = {.row_end = ROWS,
-                         .ptr = g->ptr,
-                         .col = g->col,
-                         .edge = g->edge,
-                         .n_edges = EDGES,
-                         .w = g->w,
-                         .groups = groups,
-                         .chan = chan,
-                         .x = g->x,
-                         .x_rows = ROWS,
-                         .y = y,
-                         .bias = g->bias,
-                         .how = how,
-                         .relu = true};
+    struct rcd_spmm s = sums_of(g, groups, chan, y);
+    s.how = how;
     static const int32_t some[] = {7, 5, 3, 22};
     for (int level = 0; level < RCD_CPU_MAX; level++) {
         const struct rcd_kernels *k = rcd_kernels_for((rcd_cpu_level)level);
@@ -132,19 +138,7 @@ static void check_squeezed(const struct rcd_kernels *k, size_t chan, uint32_t se
     g->w[5] = INFINITY; /* times zero */
     memset(thin, 0xff, ROWS * stride * sizeof *thin);
     k->squeeze(ROWS, chan, g->x, thin);
-    struct rcd_spmm s = {.row_end = ROWS,
-                         .ptr = g->ptr,
-                         .col = g->col,
-                         .edge = g->edge,
-                         .n_edges = EDGES,
-                         .w = g->w,
-                         .groups = 1,
-                         .chan = chan,
-                         .x = g->x,
-                         .x_rows = ROWS,
-                         .y = want,
-                         .bias = g->bias,
-                         .relu = true};
+    struct rcd_spmm s = sums_of(g, 1, chan, want);
     for (int how = 0; how < 3; how++) {
         s.w = how == 1 ? NULL : g->w;
         s.edge = how == 2 ? NULL : g->edge;
