@@ -6,6 +6,7 @@
  * different ones. */
 #include "incremental.h"
 #include "ops/sizes.h"
+#include "spread.h"
 
 #include <string.h>
 
@@ -126,11 +127,14 @@ static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in, bool data)
     b->done = (bool *)(void *)(b->changed + p->n_outputs);
     b->keep = b->done + p->main.n_nodes;
     b->not_live = "made without what updates need";
+    const struct rcd_infer seen = {.in = in};
     for (size_t i = 0; i < p->n_inputs; i++) {
         struct rcd_tensor *t = shape_alone(&in[i], data) ? &b->shapes[i] : &b->in[i];
         *t = in[i];
         t->block = NULL;
-        t->data = NULL; /* only the shape is kept */
+        t->data = NULL; /* only the shape is kept: of one row for all edges what becomes of it */
+        if (t == &b->in[i] && rcd__spread_one(p, &seen, i))
+            t->dims[0] = rcd__named_size(p, &seen, p->inputs[i].dim_names[0]);
     }
     return b;
 }
@@ -257,7 +261,10 @@ rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor 
         st = rcd__bound_begin(p, in, false, &b, err);
         if (st != RCD_OK)
             break;
-        b->live = rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0);
+        if (rcd__spread_some(p, in))
+            b->not_live = "one row for all edges";
+        else
+            b->live = rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0);
         st = make(x, b, in, cancel, ret, err);
         if (st != RCD_OK || !(*ret)->wants_all || keep_all)
             break;

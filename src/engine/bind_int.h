@@ -53,7 +53,8 @@ void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i);
 RCD_MUST_CHECK rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
                                          const struct rcd__making *making,
                                          const volatile bool *cancel);
-/** Sizes of the same name are equal in all inputs that are there (plan_io.c): RCD_EINVAL. */
+/** Sizes of the same name are equal in all inputs that are there (plan_io.c), but for one row that stands for all edges
+ * (spread.c): RCD_EINVAL. */
 RCD_MUST_CHECK rcd_status rcd__check_names(const rcd_plan *p, const struct rcd_infer *req,
                                            struct rcd_error *err);
 /** One input against its description (plan_io.c): RCD_EINVAL. */

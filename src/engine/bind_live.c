@@ -1,5 +1,6 @@
 /* bind_live.c - a binding that follows changes of its inputs: what it gives out after a turn. */
 #include "incremental.h"
+#include "spread.h"
 
 #include <string.h>
 
@@ -117,8 +118,8 @@ rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor
     struct rcd__live *l = old->live;
     rcd_bound *b = NULL;
     *ret = NULL;
-    if (l == NULL) {
-        rcd_fail(err, RCD_OK, "%s", old->not_live);
+    if (l == NULL || rcd__spread_some(old->plan, in)) {
+        rcd_fail(err, RCD_OK, "%s", l == NULL ? old->not_live : "one row for all edges");
         rcd_bound_unref(old);
         return RCD_OK;
     }

@@ -4,9 +4,13 @@
 #include "rewrite.h"
 
 /** A scatter that is a sum (or greatest, least value) over edges. */
+enum { RCD__SUM_HOPS = 4 };
 struct rcd__sum {
     rcd_value_id dst, src, x, w, shape, start; /* as in ops/sparse.h; RCD_NO_VALUE: none */
     rcd_spmm_reduce how;
+    size_t
+        n_hops; /* what is done to the rows of x, alike for all edges, the last of it first: done before they are */
+    const struct rcd_node *hops[RCD__SUM_HOPS]; /* gathered it has the same bits */
 };
 
 /** A sum whose factors are a softmax over the edges of a row. */
@@ -39,6 +43,8 @@ bool rcd__fuse_rows_of(const struct rcd__rewrite *w, rcd_value_id id, rcd__term 
                        rcd_value_id *ret_x, rcd_value_id *ret_src);
 /** Is the node a scatter that Spmm can do? */
 bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct rcd__sum *m);
+/** The sum of rows `u` as they were made, one for each edge, instead of rows of nodes. */
+void rcd__sum_as_made(struct rcd__sum *m, rcd_value_id u);
 /** NULL: no memory. All RCD_NO_VALUE. */
 rcd_value_id *rcd__fuse_ids(const struct rcd__rewrite *w, size_t n);
 

@@ -58,9 +58,12 @@ static bool over_rows(const struct look *l, rcd_value_id id, rcd_value_id of, rc
                       struct rcd__sum *ret)
 {
     const struct rcd_node *n = rcd__maker(l->w, id);
-    return n != NULL && rcd__fuse_scatter(l->w, n, ret) && ret->how == how &&
-           ret->dst == l->m->dst && ret->src == RCD_NO_VALUE && ret->w == RCD_NO_VALUE &&
-           peel(l, ret->x) == peel(l, of);
+    if (n == NULL || !rcd__fuse_scatter(l->w, n, ret))
+        return false;
+    if (ret->n_hops > 0)
+        rcd__sum_as_made(ret, n->in[2]);
+    return ret->how == how && ret->dst == l->m->dst && ret->src == RCD_NO_VALUE &&
+           ret->w == RCD_NO_VALUE && peel(l, ret->x) == peel(l, of);
 }
 
 /* Surely not above any of a: the least of all, spread. */

@@ -7,7 +7,8 @@
  *   i   = Expand(Reshape(dst, [-1, 1]), ...)   the row where each edge ends, for every channel
  *   y   = ScatterElements(zeros, i, u, axis 0, reduction add | max | min)
  *
- * becomes Csr(dst) and CsrCols(src), once for all layers that use the same edges, and Spmm. Without a Gather the
+ * becomes Csr(dst) and CsrCols(src), once for all layers that use the same edges, and Spmm. What is done to the gathered
+ * rows alike for all edges (a factor, a function) is done to the rows of x instead, once for each node. Without a Gather the
  * updates themselves are the rows (degrees, sums of attention). A pattern that cannot be proved from
  * sizes stays as the file says. */
 #include "fuse.h"
@@ -126,25 +127,69 @@ static bool is_factor(const struct rcd__rewrite *w, rcd_value_id id, const struc
     return d == f->rank;
 }
 
-static bool match_updates(const struct rcd__rewrite *w, rcd_value_id u, struct rcd__sum *m)
+/* Does a node do to each row of one of its inputs what it does to all? Then which. */
+static bool alike_for_all(const struct rcd__rewrite *w, const struct rcd_node *n, size_t *ret)
+{
+    static const char *const names[] = {"Add", "Sub", "Mul", "Div"};
+    rcd_unary u;
+    float a = 0, b = 0;
+    bool binary = false;
+    if (n == NULL || n->n_out != 1 || w->p->values[n->out[0]].dtype != RCD_F32)
+        return false;
+    *ret = 0;
+    if (rcd__unary_of(n, &u, &a, &b))
+        return true;
+    for (size_t i = 0; n->op->domain == NULL && i < RCD_COUNT(names); i++)
+        binary = binary || strcmp(n->op->name, names[i]) == 0;
+    for (size_t i = 0; binary && i < 2; i++) {
+        const struct rcd__fact *c = rcd__fuse_fact(w, n->in[1 - i]);
+        const struct rcd__fact *f = rcd__fuse_fact(w, n->out[0]);
+        *ret = i;
+        if (rcd__same_shape(&w->sym, n->in[i], n->out[0]) && c->rank >= 0 &&
+            (c->rank < f->rank || rcd__fuse_is_one(w, c->dims[0])))
+            return true;
+    }
+    return false;
+}
+
+/* Rows of nodes by an end of the edges, as they are or with something done to all of them alike. */
+static bool match_rows(const struct rcd__rewrite *w, rcd_value_id id, rcd__term edges,
+                       struct rcd__sum *m)
+{
+    for (m->n_hops = 0;; m->n_hops++) {
+        const struct rcd_node *n = rcd__maker(w, id);
+        size_t i = 0;
+        if (rcd__fuse_rows_of(w, id, edges, &m->x, &m->src))
+            return true;
+        if (m->n_hops == RCD__SUM_HOPS || !alike_for_all(w, n, &i))
+            return false;
+        m->hops[m->n_hops] = n;
+        id = n->in[i];
+    }
+}
+
+static void match_updates(const struct rcd__rewrite *w, rcd_value_id u, struct rcd__sum *m)
 {
     const struct rcd__fact *f = rcd__fuse_fact(w, u);
-    m->x = u;
-    m->src = m->w = RCD_NO_VALUE;
-    if (rcd__fuse_rows_of(w, u, f->dims[0], &m->x, &m->src))
-        return true;
+    m->w = RCD_NO_VALUE;
+    if (match_rows(w, u, f->dims[0], m))
+        return;
     const struct rcd_node *mul = rcd__made_by(w, u, "Mul");
     for (size_t i = 0; mul != NULL && i < 2; i++) {
-        rcd_value_id x = 0, src = 0;
-        if (!rcd__fuse_rows_of(w, mul->in[i], f->dims[0], &x, &src) ||
-            !rcd__same_shape(&w->sym, mul->in[i], u) || !is_factor(w, mul->in[1 - i], f))
+        if (!rcd__same_shape(&w->sym, mul->in[i], u) || !is_factor(w, mul->in[1 - i], f) ||
+            !match_rows(w, mul->in[i], f->dims[0], m))
             continue;
-        m->x = x;
-        m->src = src;
         m->w = mul->in[1 - i];
-        break;
+        return;
     }
-    return true;
+    rcd__sum_as_made(m, u);
+}
+
+void rcd__sum_as_made(struct rcd__sum *m, rcd_value_id u)
+{
+    m->x = u;
+    m->src = RCD_NO_VALUE;
+    m->n_hops = 0;
 }
 
 static bool match_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret)
@@ -188,7 +233,8 @@ bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, s
         m->shape = RCD_NO_VALUE;
         m->start = n->in[0];
     }
-    return match_updates(w, n->in[2], m);
+    match_updates(w, n->in[2], m);
+    return true;
 }
 
 /* ---- putting it in --------------------------------------------------------------------------- */
@@ -232,6 +278,34 @@ static const rcd_value_id *make(struct fuse *f, const struct rcd_op *op, rcd_val
     return out;
 }
 
+/* What is done to the gathered rows, done to the rows. False: no memory. */
+static bool put_hops(struct fuse *f, const struct rcd__sum *m, rcd_value_id *ret_x)
+{
+    *ret_x = m->x;
+    for (size_t h = m->n_hops; h-- > 0;) {
+        const struct rcd_node *hop = m->hops[h];
+        size_t i = 0, known = 0;
+        (void)alike_for_all(f->w, hop, &i);
+        while (known < f->n_made &&
+               (f->made[known].op != hop->op || f->made[known].from[0] != hop->out[0]))
+            known++;
+        if (known == f->n_made) {
+            rcd_value_id *in = rcd__fuse_ids(f->w, hop->n_in), *out = rcd__fuse_ids(f->w, 1);
+            if (in == NULL || out == NULL)
+                return false;
+            memcpy(in, hop->in, hop->n_in * sizeof *in);
+            in[i] = *ret_x;
+            out[0] = rcd__new_value(f->w, RCD_F32);
+            f->nodes[f->n] = *hop;
+            f->nodes[f->n].in = in;
+            f->nodes[f->n++].out = out;
+            f->made[f->n_made++] = (struct made){hop->op, {hop->out[0], RCD_NO_VALUE}, out};
+        }
+        *ret_x = f->made[known].out[0];
+    }
+    return true;
+}
+
 static bool put_edges(struct fuse *f, const struct rcd__sum *m, const struct rcd_node *scatter,
                       rcd_value_id *in)
 {
@@ -252,9 +326,8 @@ static bool put_edges(struct fuse *f, const struct rcd__sum *m, const struct rcd
     in[RCD__EDGES_DST_RANGE] = csr[RCD__CSR_RANGE];
     in[RCD__EDGES_DST] = m->dst;
     in[RCD__EDGES_SRC] = m->src;
-    in[RCD__EDGES_X] = m->x;
     in[RCD__EDGES_SHAPE] = m->shape;
-    return true;
+    return put_hops(f, m, &in[RCD__EDGES_X]);
 }
 
 static bool put_spmm(struct fuse *f, const struct rcd__sum *m, const struct rcd_node *scatter)
@@ -318,8 +391,9 @@ static bool put(struct fuse *f, struct rcd_node *node)
 }
 
 enum {
-    NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS + 2, /* factors; what fuse_order.c puts between */
-    NEW_NODES = 3
+    NEW_VALUES = RCD__CSR_OUTS + RCD__COLS_OUTS + 2 +
+                 RCD__SUM_HOPS, /* factors; what fuse_order.c puts between */
+    NEW_NODES = 3 + RCD__SUM_HOPS
 };
 
 size_t rcd__fused_values(const struct rcd__rewrite *w)

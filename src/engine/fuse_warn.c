@@ -32,7 +32,7 @@ static const struct rcd_node *origin(const struct rcd__rewrite *w, rcd_value_id 
 static bool may_start_from_zero(const struct rcd__rewrite *w, const struct rcd__sum *m)
 {
     static const char *const positive[] = {"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Softplus"};
-    const struct rcd_node *n = origin(w, m->x);
+    const struct rcd_node *n = origin(w, m->n_hops > 0 ? m->hops[0]->out[0] : m->x);
     if (n == NULL)
         return w->p->values[m->x].constant != NULL;
     bool may = n->op->domain == NULL && strcmp(n->op->name, "ConstantOfShape") == 0;

@@ -2,6 +2,7 @@
  * request's inputs against them. */
 #include "bind_int.h"
 #include "plan_int.h"
+#include "spread.h"
 
 #include <string.h>
 
@@ -128,7 +129,8 @@ static rcd_status check_name(const rcd_plan *p, const struct rcd_infer *req, siz
         const struct rcd_tensor *u = given(req, k);
         for (int e = 0; u->dtype != RCD_NONE && e < p->inputs[k].rank && (k < i || e < d); e++) {
             const char *other = p->inputs[k].dim_names[e];
-            if (other == NULL || strcmp(other, name) != 0 || u->dims[e] == t->dims[d])
+            if (other == NULL || strcmp(other, name) != 0 || u->dims[e] == t->dims[d] ||
+                (d == 0 && rcd__spread_one(p, req, i)) || (e == 0 && rcd__spread_one(p, req, k)))
                 continue;
             return rcd_fail(err, RCD_EINVAL,
                             "input '%s' has %lld and input '%s' has %lld '%s', want the same",

@@ -1,5 +1,6 @@
 /* rewrite.c - the passes over a checked plan, one after the other, and what they share. */
 #include "rewrite.h"
+#include "spread.h"
 
 #include <string.h>
 
@@ -72,11 +73,17 @@ static rcd_status simplify_and_join(struct rcd__rewrite *w)
 rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
 {
     struct rcd__rewrite w = {.p = p, .sym = {.p = p}, .err = err};
+    const size_t n = p->main.n_nodes;
+    struct rcd_node *before = rcd_calloc(n + 1, sizeof *before); /* that the file has */
     w.alias = rcd_calloc(p->n_values, sizeof *w.alias);
     w.maker = rcd_calloc(p->n_values, sizeof *w.maker);
-    bool room = w.alias != NULL && w.maker != NULL;
+    bool room = before != NULL && w.alias != NULL && w.maker != NULL;
+    if (room && n > 0)
+        memcpy(before, p->main.nodes, n * sizeof *before);
     rcd_status st =
         room ? simplify_and_join(&w) : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
+    if (st == RCD_OK && !rcd__spread_find(p, before, n))
+        st = rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     if (st == RCD_OK) {
         note_makers(&w);
         st = has_room(&w, rcd__fused_values(&w))
@@ -86,6 +93,7 @@ rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
     if (st == RCD_OK && !rcd__fuse_dots(&w))
         st = rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     rcd__symbols_done(&w.sym);
+    rcd_free(before);
     rcd_free(w.alias);
     rcd_free(w.maker);
     return st;

@@ -4,6 +4,7 @@
  * fails keeps its error, leaves the list, and its values are dropped at the end. Blocks go back to the
  * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
 #include "bind_int.h"
+#include "spread.h"
 #include "team.h"
 
 #include <string.h>
@@ -270,27 +271,13 @@ void rcd__body_done(struct rcd_run *run, const struct rcd_body *body, uint32_t r
 
 /* A state that was left out starts at zero; sizes that the file leaves open are taken from inputs that
  * use the same name for them, else 1. */
-static int64_t named_size(const rcd_plan *p, const struct rcd_infer *req, const char *name)
-{
-    for (size_t i = 0; name != NULL && i < p->n_inputs; i++) {
-        const struct rcd_tensor *in = &req->in[i];
-        if (req->bound != NULL && rcd_bound_fixes(req->bound, i))
-            in = &req->bound->in[i];
-        for (int d = 0; in->dtype != RCD_NONE && d < p->inputs[i].rank; d++) {
-            const char *other = p->inputs[i].dim_names[d];
-            if (other != NULL && strcmp(other, name) == 0)
-                return in->dims[d];
-        }
-    }
-    return 1;
-}
-
 static rcd_status zero_state(struct rcd_run *run, const struct rcd_io *io, struct rcd_infer *req,
                              struct rcd_tensor *ret)
 {
     int64_t dims[RCD_MAX_RANK];
     for (int d = 0; d < io->rank; d++)
-        dims[d] = io->dims[d] >= 0 ? io->dims[d] : named_size(run->plan, req, io->dim_names[d]);
+        dims[d] =
+            io->dims[d] >= 0 ? io->dims[d] : rcd__named_size(run->plan, req, io->dim_names[d]);
     rcd_status st = rcd_tensor_new(ret, run->x->pool, io->dtype, io->rank, dims, &req->err);
     if (st == RCD_OK)
         memset(ret->data, 0, ret->n * rcd_dtype_size(ret->dtype));
@@ -313,6 +300,11 @@ static void bind_inputs(struct rcd_run *run)
             if (run->reqs[r]->in[i].dtype != RCD_NONE) {
                 *to = run->reqs[r]->in[i];
                 to->block = NULL; /* borrowed from the request */
+                if (!rcd__spread_one(p, run->reqs[r], i) ||
+                    rcd__spread_input(run, run->reqs[r], i, to) == RCD_OK)
+                    continue;
+                run->n_failed++;
+                break;
             } else if (zero_state(run, &p->inputs[i], run->reqs[r], to) != RCD_OK) {
                 run->n_failed++;
                 break;

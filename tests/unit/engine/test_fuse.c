@@ -70,9 +70,9 @@ Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
 {
     rcd_plan *p = plan_from(two_layers("others"), RCD_CPU_C);
     cr_assert(lines_with(p, "* Spmm(") == 2 && lines_with(p, "Mul(") == 0);
-    float x[6] = {0}, w[1] = {1}, y[6];
+    float x[6] = {0}, w[3] = {1}, y[6];
     int64_t edges[4] = {0, 1, 1, 0};
-    const int64_t x_dims[] = {2, 3}, e_dims[] = {2, 2}, w_dims[] = {1};
+    const int64_t x_dims[] = {2, 3}, e_dims[] = {2, 2}, w_dims[] = {3};
     struct rcd_tensor in[3];
     cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
               rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims) &&
@@ -83,7 +83,7 @@ Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
     struct rcd_error err = {.text = ""};
     cr_assert(rcd_plan_check_inputs(p, &req, &err) == RCD_EINVAL);
     cr_assert_str_eq(err.text,
-                     "input 'edge_index' has 2 and input 'w' has 1 'edges', want the same");
+                     "input 'edge_index' has 2 and input 'w' has 3 'edges', want the same");
     rcd_plan_unref(p);
 }
 
