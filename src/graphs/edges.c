@@ -135,9 +135,9 @@ static rcd_status all_hit(const struct change *c, const struct edge_list *l, str
 {
     for (size_t i = 0; i < l->n_removed; i++) {
         if (!l->hit[i])
-            return rcd_fail(err, RCD_EINVAL, "graph '%s' has no edge from %lld to %lld",
-                            c->old->name, (long long)l->removed[2 * i],
-                            (long long)l->removed[2 * i + 1]);
+            return rcd_fail(err, RCD_EINVAL, "graph '%s' has no edge%s%s from %lld to %lld",
+                            c->old->name, l->type[0] != '\0' ? " " : "", l->type,
+                            (long long)l->removed[2 * i], (long long)l->removed[2 * i + 1]);
     }
     return RCD_OK;
 }
@@ -394,6 +394,12 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
     rcd_status st = RCD_OK;
     if (l.old == NULL && l.add == NULL)
         return rcd_fail(err, RCD_EINVAL, "'%s' is missing", name);
+    if (c->g->undirected && l.add != NULL && strcmp(ends[0], ends[1]) != 0)
+        return rcd_fail(
+            err, RCD_EINVAL,
+            "'%s' goes from %s to %s: edges of an undirected graph end in the type they "
+            "start from; give both directions, each as a type of its own",
+            name, ends[0], ends[1]);
     int64_t *map[2] = {NULL, NULL}, n[2];
     for (int i = 0; st == RCD_OK && i < 2; i++) {
         n[i] = rcd_graph_nodes(c->nodes, ends[i]);

@@ -57,6 +57,17 @@ def test_types():
         assert "author.writes.paper.edge_index[0][1] is 2" in error and "2 nodes of type author" in error, error
         good(d, "PATCH", "/v2/graphs/t", [tensor("remove.paper.nodes", "INT64", (1,), [0])])
         assert read(d, "t")["author.writes.paper.edge_index"][2] == [0, 1, 1, 1]
+        error = refused(d, 400, "PATCH", "/v2/graphs/t",
+                        [edge_index([(1, 0)], "remove.author.writes.paper.edge_index")])
+        assert "no edge author.writes.paper from 1 to 0" in error, error
+        inputs[2]["data"] = [0, 1, 1, 0]  # both ways round there would be nodes of these numbers
+        error = refused(d, 400, "PUT", "/v2/graphs/u", inputs, undirected=True)
+        assert "author.writes.paper.edge_index' goes from author to paper" in error, error
+        inputs[2] = edge_index([(0, 1)], "paper.cites.paper.edge_index")
+        good(d, "PUT", "/v2/graphs/u", inputs, undirected=True)
+        assert read(d, "u")["paper.cites.paper.edge_index"][2] == [0, 1, 1, 0]
+        error = refused(d, 400, "PATCH", "/v2/graphs/u", [edge_index([(0, 1)], "add.author.writes.paper.edge_index")])
+        assert "goes from author to paper" in error, error
 
 
 def test_refusals():
