@@ -123,6 +123,23 @@ static bool turn_whole(struct rcd__turn *t, const struct rcd_node *node, bool si
 
 /* ---- fills --------------------------------------------------------------------------------------------- */
 
+/* An input whose content says how large the output is. */
+static bool is_shape(const struct rcd_node *node, size_t j)
+{
+    return j == 1 && (rcd__is_view(node) || rcd__is_expand(node));
+}
+
+/* Values that happened to have one element when the binding was made need not have one now. */
+static bool still_single(struct rcd__turn *t, const struct rcd_node *node)
+{
+    for (size_t j = 0; j < node->n_in; j++) {
+        const struct rcd__ival *v = rcd__turn_in(t, node, j);
+        if (v != NULL && v->kind == RCD__WHOLE && v->t.n != 1 && !is_shape(node, j))
+            return rcd__turn_give_up(t, "a single element is not single any more");
+    }
+    return true;
+}
+
 static bool turn_fill(struct rcd__turn *t, const struct rcd_node *node)
 {
     struct rcd__ival *v = rcd__turn_out(t, node);
@@ -130,6 +147,8 @@ static bool turn_fill(struct rcd__turn *t, const struct rcd_node *node)
         return true;
     const bool spread = rcd__is_expand(node), shape_only = rcd__named(node, "ConstantOfShape");
     const size_t from = spread ? 1 : 0;
+    if (!shape_only && !still_single(t, node))
+        return false;
     if (!spread && !shape_only) {
         struct rcd_tensor out[MAX_IO] = {{.dtype = RCD_NONE}};
         if (!run_whole(t, node, false, out))
@@ -180,12 +199,6 @@ static bool turn_range(struct rcd__turn *t, const struct rcd_node *node)
 }
 
 /* ---- row by row ------------------------------------------------------------------------------------------ */
-
-/* An input whose content says how large the output is. */
-static bool is_shape(const struct rcd_node *node, size_t j)
-{
-    return j == 1 && (rcd__is_view(node) || rcd__is_expand(node));
-}
 
 /* Which rows: those of all inputs, or all when something else has changed. */
 static const struct rcd__rows *rows_of_inputs(struct rcd__turn *t, const struct rcd_node *node,

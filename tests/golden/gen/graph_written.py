@@ -136,9 +136,20 @@ class Product(nn.Module):
         return self.a(feats, links, kind)
 
 
+class Degrees(nn.Module):
+    """Weights by the number of edges: rows are chosen and put back for each number."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = g.MFConv(IN, WIDE, max_degree=3), nn.Linear(WIDE, OUT)
+
+    def forward(self, feats, links):
+        return self.b(self.a(feats, links).relu())
+
+
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
-        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",))}
+        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",))}
 
 
 # what follows a registered graph goes by these names (tests/conformance/follow_cases.c)
