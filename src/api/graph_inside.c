@@ -133,8 +133,8 @@ static rcd_status check_edges(const struct rcd__infer *x, const struct rcd_tenso
     const struct rcd_io *io = NULL;
     const size_t at = input_named(x, "edge_index", &io);
     int64_t nodes = nodes_of(x, in);
-    if (at == SIZE_MAX || nodes < 0 || in[at].dtype != RCD_I64 || in[at].rank != 2 ||
-        in[at].dims[0] != 2)
+    if (at == SIZE_MAX || nodes < 0 || (in[at].dtype != RCD_I64 && in[at].dtype != RCD_I32) ||
+        in[at].rank != 2 || in[at].dims[0] != 2)
         return RCD_OK;
     size_t n_in = 0;
     (void)rcd_plan_inputs(rcd_version_plan(x->version), &n_in);
@@ -143,12 +143,15 @@ static rcd_status check_edges(const struct rcd__infer *x, const struct rcd_tenso
             in[i].dims[0] > nodes)
             nodes = in[i].dims[0];
     }
-    const int64_t *ends = in[at].data, n = in[at].dims[1];
+    const bool wide = in[at].dtype == RCD_I64;
+    const int64_t n = in[at].dims[1];
     for (int64_t i = 0; i < 2 * n; i++) {
-        if (ends[i] < 0 || ends[i] >= nodes)
+        const int64_t end =
+            wide ? ((const int64_t *)in[at].data)[i] : ((const int32_t *)in[at].data)[i];
+        if (end < 0 || end >= nodes)
             return rcd_fail(
                 err, RCD_EINVAL, "edge_index[%lld][%lld] is %lld, but there are %lld nodes",
-                (long long)(i / n), (long long)(i % n), (long long)ends[i], (long long)nodes);
+                (long long)(i / n), (long long)(i % n), (long long)end, (long long)nodes);
     }
     return RCD_OK;
 }

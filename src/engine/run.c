@@ -4,6 +4,7 @@
  * fails keeps its error, leaves the list, and its values are dropped at the end. Blocks go back to the
  * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
 #include "bind_int.h"
+#include "blame.h"
 #include "spread.h"
 #include "team.h"
 
@@ -125,7 +126,7 @@ rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_t r, rcd_dtype 
     struct rcd_error err;
     rcd_status st = rcd_tensor_new(*ret, c->x->pool, t, rank, dims, &err);
     if (st != RCD_OK)
-        return rcd__fail(c, r, st, "%s", err.text);
+        return rcd__fail_size(c, r, st, rank, dims, err.text);
     return RCD_OK;
 }
 

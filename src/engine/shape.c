@@ -1,5 +1,5 @@
 /* shape.c - axes, index tensors and numpy broadcasting, shared by the operators. */
-#include "engine_int.h"
+#include "blame.h"
 
 #include <string.h>
 
@@ -41,8 +41,7 @@ rcd_status rcd__index_at(const struct rcd_call *c, size_t r, const struct rcd_te
 {
     int64_t v = rcd__int_at(idx, i);
     if (v < -size || v >= size)
-        return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", i, (long long)v,
-                         (long long)-size, (long long)(size - 1));
+        return rcd__fail_index(c, r, idx, i, -size, size - 1);
     *ret = (size_t)(v < 0 ? v + size : v);
     return RCD_OK;
 }

@@ -56,6 +56,8 @@ def test_graph_pointer():
                           ([0, 3, 4, 9], "batch_ptr[3] is 9, but there are 8 nodes"), ([0, 3, 8, 8], "number 2, has no nodes")]:
             error = refused(d, 400, "POST", f"/v2/models/{POOL}/infer", [*whole, tensor("batch_ptr", "INT64", (4,), bad)])
             assert text in error, (text, error)
+        error = refused(d, 400, "POST", f"/v2/models/{POOL}/infer", [*whole, tensor("batch", "INT64", (8,), batch[:-1] + [10**12])])
+        assert error.startswith("batch[7] is 1000000000000, which is too large") and "a run has" in error, error
         both = [*whole, tensor("batch", "INT64", (8,), batch), tensor("batch_ptr", "INT64", (4,), ptr)]
         assert "say the same" in refused(d, 400, "POST", f"/v2/models/{POOL}/infer", both)
         good(d, "PUT", "/v2/graphs/p", whole)

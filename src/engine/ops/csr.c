@@ -5,6 +5,7 @@
  * the indices alone, not how many nodes there are, so that it can be kept with a graph whatever runs
  * over it; what runs checks the range that Csr has seen against the sizes it meets. Negative indices count
  * from the end in ONNX: the rare file that has them pays for a second sort. */
+#include "../blame.h"
 #include "sparse.h"
 
 #include <string.h>
@@ -37,9 +38,10 @@ static rcd_status range_of(const struct rcd_call *c, size_t r, const struct rcd_
     range[0] = least;
     range[1] = most;
     *ret = range;
-    if (range[1] >= INT32_MAX)
-        return rcd__fail(c, r, RCD_EINVAL, "index %lld, limit %d", (long long)range[1],
-                         INT32_MAX - 1);
+    for (size_t e = 0; most >= INT32_MAX && e < t->n; e++) {
+        if (index_of(t, e, 0) == most)
+            return rcd__fail_index(c, r, t, e, INT32_MIN, INT32_MAX - 1);
+    }
     return RCD_OK;
 }
 
@@ -164,8 +166,7 @@ static rcd_status out_of_range(const struct rcd_call *c, size_t r, const struct 
     for (size_t e = 0; e < t->n; e++) {
         int64_t i = index_of(t, e, 0);
         if (i < -rows || i >= rows)
-            return rcd__fail(c, r, RCD_EINVAL, "index %zu is %lld, want %lld to %lld", e,
-                             (long long)i, (long long)-rows, (long long)rows - 1);
+            return rcd__fail_index(c, r, t, e, -rows, rows - 1);
     }
     RCD_ASSERT(!"an index was out of range");
 }

@@ -1,5 +1,6 @@
 /* fill.c - tensors made from shapes and numbers: Shape, Size, ConstantOfShape, Range, OneHot, EyeLike,
  * Trilu. (Constant nodes are tensors already when the file is loaded.) */
+#include "../blame.h"
 #include "ops.h"
 
 #include <math.h>
@@ -151,10 +152,13 @@ static rcd_status run_range(struct rcd_call *c, size_t r)
     }
     double step = number(t[2]);
     double count = ceil((number(t[1]) - number(t[0])) / step);
-    if (step == 0.0 || count != count || count > 0x1p40)
-        return rcd__fail(c, r, RCD_EINVAL, "%g elements from %g to %g by %g", count, number(t[0]),
-                         number(t[1]), step);
-    int64_t n = count > 0.0 ? (int64_t)count : 0;
+    int64_t n = count >= 0x1p63 ? INT64_MAX : count > 0.0 ? (int64_t)count : 0;
+    if (step == 0.0 || count != count || count > 0x1p40) {
+        char text[128];
+        snprintf(text, sizeof text, "%g elements from %g to %g by %g", count, number(t[0]),
+                 number(t[1]), step);
+        return rcd__fail_size(c, r, RCD_EINVAL, 1, &n, text);
+    }
     struct rcd_tensor *out = NULL;
     rcd_status st = rcd__new_out(c, 0, r, t[0]->dtype, 1, &n, &out);
     if (st != RCD_OK || out == NULL)

@@ -71,8 +71,9 @@ Test(engine_run, one_failure_leaves_the_others_their_bits)
         cr_assert(good.req[r].err.code == RCD_OK, "%s", good.req[r].err.text);
         if (r == 1) {
             cr_assert(bad.req[r].err.code == RCD_EINVAL);
-            cr_assert(strstr(bad.req[r].err.text, "index 0 is 99, want -4 to 3") != NULL, "%s",
-                      bad.req[r].err.text);
+            cr_assert(strstr(bad.req[r].err.text,
+                             "ids[0] is 99, want -4 to 3 (an index of node ") != NULL,
+                      "%s", bad.req[r].err.text);
             cr_assert(bad.out[r].dtype == RCD_NONE);
             continue;
         }
