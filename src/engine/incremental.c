@@ -94,6 +94,11 @@ struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struc
         l->v[v].keep = l->v[v].out;
     }
     mark_kept(l, is_fill);
+    for (size_t i = 0; i < p->main.n_nodes; i++) {
+        const struct rcd_node *node = &p->main.nodes[i];
+        if (node->squeezed && node->n_out == 1 && node->out[0] != RCD_NO_VALUE)
+            l->v[node->out[0]].sums_read = true;
+    }
     rcd_free(is_fill);
     capture_inputs(l, in);
     l->began = rcd_now_ns();
@@ -238,6 +243,7 @@ void rcd__turn_done(struct rcd__turn *t)
         if (x->inv != NULL) {
             x->inv->touched = x->inv->moved = NULL;
             x->inv->n_touched = x->inv->n_moved = 0;
+            x->inv->factors_turned = false;
         }
     }
     for (struct rcd__dom *d = l->doms; d != NULL; d = d->next) {
@@ -263,6 +269,10 @@ bool rcd__live_turn(struct rcd__turn *t, const struct rcd_input_delta *deltas,
         const struct rcd_node *node = &p->main.nodes[i];
         if (!t->live->done[i])
             continue;
+        if (t->n_joined > 0) {
+            t->n_joined--;
+            continue;
+        }
         if (cancel != NULL && *cancel)
             return rcd__turn_give_up(t, "cancelled");
         if (!rcd__turn_node(t, node, &t->live->nodes[i]))

@@ -47,6 +47,10 @@ struct rcd__inv {
     size_t used, cap, n_live, bytes;
     int32_t *target;             /* per slot; -1: none */
     const struct rcd__inv *cols; /* another index of the same entries, mirrored in the lists */
+    const struct rcd__ival
+        *factors;             /* rows of one float for each entry, mirrored, too: in `factor`, */
+    float *factor;            /* as in the pool; NULL: none */
+    bool factors_turned;      /* in this turn: `factor` is up to date */
     int32_t *touched, *moved; /* rows whose lists changed in this turn (may repeat); slots that came
                                     or point elsewhere; in the turn's memory */
     size_t n_touched, n_moved;
@@ -72,13 +76,15 @@ struct rcd__ival {
     char element[8];     /* FILL */
     bool keep;           /* rows that somebody reads later: they have a store */
     bool out;            /* somebody outside wants to know which rows changed */
+    bool sums_read; /* by one sparse product alone, which can do without zeros (fuse_order.c), */
+    bool squeezed;  /* and the store has rows as kernels->squeeze makes them */
     struct rcd__rowstore *store;
     struct rcd__inv *inv;
     /* this turn */
     const struct rcd__rows *dirty; /* NULL: none */
-    struct rcd_tensor fresh;       /* the dirty rows, packed; RCD_NONE: read them from the store */
-    bool changed;                  /* WHOLE: is another one; FILL: its element is */
-    bool resized;                  /* FILL: has another size */
+    struct rcd_tensor fresh; /* the dirty rows, packed; RCD_NONE: they are in the store alone */
+    bool changed;            /* WHOLE: is another one; FILL: its element is */
+    bool resized;            /* FILL: has another size */
 };
 
 enum rcd__how {
@@ -127,6 +133,7 @@ struct rcd__turn {
     struct rcd_infer req, *reqs[1];
     const char *why;
     struct rcd_bound_effort effort;
+    size_t n_joined; /* nodes behind this one that were done with it */
 };
 
 /* ---- what all turns use ---- */
@@ -171,6 +178,8 @@ static inline bool rcd__dom_dense(const struct rcd__dom *d)
     return d->n == d->high && d->n_parts == 0;
 }
 void rcd__dom_put(struct rcd__dom *d, size_t slot, bool is);
+/** Did the slot's entry come in this turn? */
+bool rcd__dom_is_new(const struct rcd__dom *d, int32_t slot);
 /** The slot of the p-th entry, p < n. */
 size_t rcd__dom_at(const struct rcd__dom *d, size_t p);
 /** Slots in any order, repeated or not alive: those that are alive, once, ascending; NULL: none. */
@@ -186,6 +195,23 @@ struct rcd__list {
     size_t n, cap;
 };
 bool rcd__list_add(struct rcd__turn *t, struct rcd__list *l, int32_t slot);
+/** Slots of a domain in any order: a list, or a bit for each slot where they are many. */
+struct rcd__marks {
+    const struct rcd__dom *dom;
+    struct rcd__list list;
+    uint64_t *bits; /* NULL: they are listed */
+};
+/** So many more will come, some of them again. False: t->why is set. */
+bool rcd__marks_expect(struct rcd__turn *t, struct rcd__marks *m, size_t n);
+static inline bool rcd__marks_add(struct rcd__turn *t, struct rcd__marks *m, int32_t slot)
+{
+    if (m->bits == NULL)
+        return rcd__list_add(t, &m->list, slot);
+    m->bits[slot / 64] |= UINT64_C(1) << (slot % 64);
+    return true;
+}
+/** As rcd__rows_of. */
+const struct rcd__rows *rcd__rows_marked(struct rcd__turn *t, const struct rcd__marks *m);
 
 /* ---- incremental_index.c ---- */
 /** From the whole value; NULL and l->why set when it cannot be. */
@@ -197,12 +223,25 @@ void rcd__inv_turn(struct rcd__turn *t, const struct rcd__ival *v);
 void rcd__inv_mirror(struct rcd__inv *v, const struct rcd__inv *cols);
 /** After both had their turn. */
 void rcd__inv_mirror_turn(const struct rcd__inv *v);
+/** Rows of `factors` (of v's entries, kept, one float each) are mirrored, unless there is no memory. */
+void rcd__inv_mirror_factors(struct rcd__live *l, struct rcd__inv *v,
+                             const struct rcd__ival *factors);
+/** After the index and the factors had their turn. */
+void rcd__inv_factors_turn(struct rcd__inv *v);
 
 /* ---- incremental_values.c ---- */
 /** A value of the run becomes rows; copied where it is kept. */
 bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tensor *t,
                     struct rcd__dom *dom, int axis);
 bool rcd__make_whole(struct rcd__live *l, rcd_value_id id, const struct rcd_tensor *t);
+/** Bytes of a row in the store. */
+static inline size_t rcd__stored_bytes(const struct rcd__ival *v)
+{
+    return v->inner + (v->squeezed ? RCD_SQUEEZED_MORE * sizeof(float) : 0);
+}
+/** Rows f32[n][width] without their zeros; what is behind a row's end is zero, so that equal rows have equal bytes. */
+void rcd__squeeze(const struct rcd_kernels *kern, size_t n, size_t width, const float *from,
+                  float *to);
 /** Rows of v packed: its fresh ones where `rows` are just those, else from the store. */
 bool rcd__take(struct rcd__turn *t, const struct rcd__ival *v, const struct rcd__rows *rows,
                struct rcd_tensor *ret);
@@ -249,7 +288,8 @@ static inline const struct rcd_tensor *rcd__tensor_of(const struct rcd_run *run,
 /** After node i has run: keep what its updates will need. Sets l->why when that cannot be. */
 void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i);
 
-/* ---- incremental_sparse.c, incremental_attend.c, incremental_lists.c, incremental_nodes.c ---- */
+/* ---- incremental_sparse.c, incremental_chain.c, _attend.c, _lists.c, _nodes.c ---- */
+/** A sparse product, and the nodes joined to it: t->n_joined says how many. */
 bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,

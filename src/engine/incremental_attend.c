@@ -60,7 +60,7 @@ static bool leaf_dirty(void *ctx, const struct rcd__edge_step *step,
         return true;
     const struct rcd__ival *v = rcd__value_in(a->t->live, a->node, RCD__ATTEND_LEAVES + arg->i);
     const struct rcd__dom *dom = a->e->out->dom;
-    struct rcd__list rows = {.n = 0};
+    struct rcd__marks rows = {.dom = dom};
     if (v->changed || (v->dirty != NULL && v->dirty->all)) {
         a->rows = rcd__rows_all(a->t, dom);
         return a->t->why == NULL;
@@ -70,7 +70,7 @@ static bool leaf_dirty(void *ctx, const struct rcd__edge_step *step,
         if (arg->from == RCD__FROM_SRC ? !rcd__ends_reached(a->t, &rows, a->e, v->dirty)
                                        : !rcd__ends_spread(a->t, &rows, a->e, v->dirty))
             return false;
-        more = rcd__rows_of(a->t, dom, rows.at, rows.n);
+        more = rcd__rows_marked(a->t, &rows);
     }
     a->rows = rcd__rows_join(a->t, dom, a->rows, more);
     return a->t->why == NULL;
@@ -91,6 +91,40 @@ static bool leaf_data(void *ctx, const struct rcd__edge_step *step, const struct
     return true;
 }
 
+/* Beyond this part of all edges, all rows are made: nothing need be compared. */
+enum { MOST_NUM = 2, MOST_DEN = 3 };
+
+static bool rows_or_all(struct attend_turn *a, size_t *ret_edges)
+{
+    *ret_edges = rcd__ends_count(a->e, a->rows);
+    if (!a->rows->all && MOST_DEN * *ret_edges > MOST_NUM * a->e->dst->n_live &&
+        a->e->out->store != NULL) {
+        a->rows = rcd__rows_all(a->t, a->e->out->dom);
+        *ret_edges = a->e->dst->n_live;
+    }
+    return a->rows != NULL;
+}
+
+/* The n edges of the rows, in their order. */
+static bool pack(const struct attend_turn *a, size_t n, struct rcd__edges *ret)
+{
+    const struct rcd__rows *rows = a->rows;
+    int32_t *ptr = rcd_arena_alloc(&a->t->arena, (rows->n + 1 + 2 * n) * sizeof *ptr);
+    if (ptr == NULL)
+        return rcd__turn_give_up(a->t, "no memory");
+    int32_t *col = ptr + rows->n + 1, *edge = col + n;
+    size_t at = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        const struct rcd__inv_row *r = &a->e->dst->row[rows->at[i]];
+        ptr[i] = (int32_t)at;
+        rcd__ends_row(a->e, r, r->len, col + at, edge + at);
+        at += r->len;
+    }
+    ptr[rows->n] = (int32_t)at;
+    *ret = (struct rcd__edges){.ptr = ptr, .edge = edge, .col = col, .rows = rows->n, .n = n};
+    return true;
+}
+
 static bool attend(struct attend_turn *a, size_t n_edges)
 {
     struct rcd__turn *t = a->t;
@@ -99,15 +133,9 @@ static bool attend(struct attend_turn *a, size_t n_edges)
     const size_t width = out->inner / sizeof(float);
     const rcd_value_id bias = a->node->in[RCD__EDGES_BIAS];
     struct rcd_tensor fresh;
-    struct rcd_spmm packed = {.groups = 1};
-    if (!rcd__packed(t, out, a->rows->n, &fresh) ||
-        !rcd__ends_pack(t, a->e, a->rows, n_edges, &packed))
+    struct rcd__edges edges;
+    if (!rcd__packed(t, out, a->rows->n, &fresh) || !pack(a, n_edges, &edges))
         return false;
-    const struct rcd__edges edges = {.ptr = packed.ptr,
-                                     .edge = packed.edge,
-                                     .col = packed.col,
-                                     .rows = a->rows->n,
-                                     .n = n_edges};
     (void)rcd__edge_leaves(&state->program, leaf_data, a);
     struct rcd__attend_work w = {
         .kern = t->run.plan->kernels,
@@ -149,8 +177,7 @@ bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node)
         return true;
     }
     size_t n = 0;
-    a.rows = rcd__ends_or_all(t, &e, a.rows, &n);
-    if (a.rows == NULL)
+    if (!rows_or_all(&a, &n))
         return false;
     rcd__count_rows(t, a.rows->n);
     t->effort.edges += n;

@@ -1,5 +1,5 @@
 /* incremental_ends.h - rows of results and the edges that end in them: what sparse products and attention share when
- * only some rows are made anew. Nothing outside these two files includes it. */
+ * only some rows are made anew. Nothing outside these three files includes it. */
 #pragma once
 #include "incremental.h"
 #include "ops/sparse.h"
@@ -23,20 +23,22 @@ struct rcd__ends {
 /** Is the result as large as it was taken to be? Else t->why is set. */
 bool rcd__ends_fit(struct rcd__turn *t, const struct rcd__ends *e, const struct rcd_node *node);
 /** Adds the rows in which these edges end. False: t->why is set. */
-bool rcd__ends_spread(struct rcd__turn *t, struct rcd__list *rows, const struct rcd__ends *e,
+bool rcd__ends_spread(struct rcd__turn *t, struct rcd__marks *rows, const struct rcd__ends *e,
                       const struct rcd__rows *edges);
 /** Adds the rows that have an edge from one of these. False: t->why is set. */
-bool rcd__ends_reached(struct rcd__turn *t, struct rcd__list *rows, const struct rcd__ends *e,
+bool rcd__ends_reached(struct rcd__turn *t, struct rcd__marks *rows, const struct rcd__ends *e,
                        const struct rcd__rows *from);
 /** Rows that can have changed by their edges, factors, neighbours or start; NULL: none, or t->why is set. */
 const struct rcd__rows *rcd__ends_dirty(struct rcd__turn *t, const struct rcd__ends *e);
-/** The rows, or all rows where these have most of the edges; *ret_edges: how many edges they have. */
-const struct rcd__rows *rcd__ends_or_all(struct rcd__turn *t, const struct rcd__ends *e,
-                                         const struct rcd__rows *rows, size_t *ret_edges);
-/** Sets ptr, col, edge and n_edges of s to the n edges of the rows. False: t->why is set. */
-bool rcd__ends_pack(struct rcd__turn *t, const struct rcd__ends *e, const struct rcd__rows *rows,
-                    size_t n, struct rcd_spmm *s);
+/** How many edges the rows have. */
+size_t rcd__ends_count(const struct rcd__ends *e, const struct rcd__rows *rows);
+/** The first n edges of a row: where they start, and which they are; either may be NULL. */
+void rcd__ends_row(const struct rcd__ends *e, const struct rcd__inv_row *row, size_t n,
+                   int32_t *col, int32_t *edge);
 /** The store, or one row of a fill. NULL: t->why is set. */
 const float *rcd__numbers(struct rcd__turn *t, const struct rcd__ival *v, size_t row);
 /** For rcd_bound_effort_of: so many rows were made. */
 void rcd__count_rows(struct rcd__turn *t, size_t n);
+/** The sums of these rows, and the products joined to them (incremental_chain.c). False: t->why is set. */
+bool rcd__turn_chain_rows(struct rcd__turn *t, const struct rcd_node *node,
+                          const struct rcd__ends *e, const struct rcd__rows *rows);

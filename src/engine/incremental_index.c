@@ -20,6 +20,7 @@ void rcd__inv_free(struct rcd__inv *v)
         return;
     rcd_free(v->row);
     rcd_free(v->pool);
+    rcd_free(v->factor);
     rcd_free(v->target);
     rcd_free(v);
 }
@@ -125,8 +126,15 @@ static void take_out(struct rcd__inv *v, int32_t slot)
     RCD_ASSERT(at < (size_t)r->begin + r->len && v->pool[at].slot == slot);
     r->len--;
     memmove(v->pool + at, v->pool + at + 1, (r->begin + r->len - at) * sizeof *v->pool);
+    if (v->factor != NULL)
+        memmove(v->factor + at, v->factor + at + 1, (r->begin + r->len - at) * sizeof *v->factor);
     v->target[slot] = -1;
     v->n_live--;
+}
+
+static size_t pool_bytes(const struct rcd__inv *v)
+{
+    return sizeof *v->pool + (v->factor != NULL ? sizeof *v->factor : 0);
 }
 
 /* A list that is full moves to the end of the pool. */
@@ -137,15 +145,19 @@ static bool grow(struct rcd__turn *t, struct rcd__inv *v, struct rcd__inv_row *r
         const size_t more = v->used + cap + v->used / 8;
         struct rcd__pair *pool =
             more < UINT32_MAX / 2 ? rcd_realloc(v->pool, more * sizeof *pool) : NULL;
-        if (pool == NULL) {
-            t->why = "no memory";
-            return false;
-        }
-        t->live->bytes += (more - v->cap) * sizeof *pool;
-        v->pool = pool;
+        v->pool = pool != NULL ? pool : v->pool;
+        float *factor = pool != NULL && v->factor != NULL
+                            ? rcd_realloc(v->factor, more * sizeof *factor)
+                            : NULL;
+        v->factor = factor != NULL ? factor : v->factor;
+        if (pool == NULL || factor != v->factor)
+            return rcd__turn_give_up(t, "no memory");
+        t->live->bytes += (more - v->cap) * pool_bytes(v);
         v->cap = more;
     }
     memcpy(v->pool + v->used, v->pool + r->begin, r->len * sizeof *v->pool);
+    if (v->factor != NULL)
+        memcpy(v->factor + v->used, v->factor + r->begin, r->len * sizeof *v->factor);
     r->begin = (uint32_t)v->used;
     r->cap = cap;
     v->used += cap;
@@ -159,6 +171,8 @@ static bool put_in(struct rcd__turn *t, struct rcd__inv *v, int32_t slot, int32_
         return false;
     size_t at = seek(v, r, slot);
     memmove(v->pool + at + 1, v->pool + at, (r->begin + r->len - at) * sizeof *v->pool);
+    if (v->factor != NULL)
+        memmove(v->factor + at + 1, v->factor + at, (r->begin + r->len - at) * sizeof *v->factor);
     v->pool[at] = (struct rcd__pair){slot, -1};
     r->len++;
     v->target[slot] = row;
@@ -227,4 +241,48 @@ void rcd__inv_mirror_turn(const struct rcd__inv *v)
         set_col(v, v->moved[i]);
     for (size_t i = 0; i < v->cols->n_moved; i++)
         set_col(v, v->cols->moved[i]);
+}
+
+static void all_factors(const struct rcd__inv *v)
+{
+    const float *from = v->factors->store->data;
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const size_t begin = v->row[r].begin;
+        for (size_t i = begin; i < begin + v->row[r].len; i++)
+            v->factor[i] = from[v->pool[i].slot];
+    }
+}
+
+void rcd__inv_mirror_factors(struct rcd__live *l, struct rcd__inv *v,
+                             const struct rcd__ival *factors)
+{
+    v->factor = rcd_alloc(v->cap * sizeof *v->factor);
+    if (v->factor == NULL)
+        return; /* they are looked up */
+    v->factors = factors;
+    l->bytes += v->cap * sizeof *v->factor;
+    all_factors(v);
+}
+
+static void set_factor(const struct rcd__inv *v, int32_t slot)
+{
+    if (v->target[slot] >= 0)
+        v->factor[seek(v, &v->row[v->target[slot]], slot)] =
+            ((const float *)(const void *)v->factors->store->data)[slot];
+}
+
+void rcd__inv_factors_turn(struct rcd__inv *v)
+{
+    const struct rcd__rows *dirty = v->factors != NULL ? v->factors->dirty : NULL;
+    if (v->factors == NULL || v->factors_turned)
+        return;
+    v->factors_turned = true;
+    if (dirty != NULL && dirty->n > v->n_live / 16) {
+        all_factors(v);
+        return;
+    }
+    for (size_t i = 0; dirty != NULL && i < dirty->n; i++)
+        set_factor(v, dirty->at[i]);
+    for (size_t i = 0; i < v->n_moved; i++)
+        set_factor(v, v->moved[i]);
 }

@@ -102,6 +102,9 @@ bool rcd__turn_filter(struct rcd__turn *t, const struct rcd_node *node)
     struct rcd__ival *v = rcd__turn_out(t, node);
     struct rcd__dom *d = v->dom;
     struct rcd__list added = {.n = 0}, removed = {.n = 0};
+    struct rcd_tensor now;
+    if (mask->dirty != NULL && !rcd__take(t, mask, mask->dirty, &now))
+        return false;
     for (size_t i = 0; i < d->of->n_removed; i++) {
         if (rcd__dom_has(d, (size_t)d->of->removed[i]) &&
             !put(t, d, &removed, d->of->removed[i], false))
@@ -109,7 +112,7 @@ bool rcd__turn_filter(struct rcd__turn *t, const struct rcd_node *node)
     }
     for (size_t i = 0; mask->dirty != NULL && i < mask->dirty->n; i++) {
         const int32_t slot = mask->dirty->at[i];
-        const bool is = ((const char *)mask->fresh.data)[i] != 0;
+        const bool is = ((const char *)now.data)[i] != 0;
         if (is != rcd__dom_has(d, (size_t)slot) && !put(t, d, is ? &added : &removed, slot, is))
             return false;
     }
@@ -169,12 +172,15 @@ bool rcd__turn_chain(struct rcd__turn *t, const struct rcd_node *node)
     for (size_t j = 0; j < d->n_parts; j++) {
         const struct rcd__ival *p = rcd__turn_in(t, node, j);
         const size_t n = of[j] != NULL ? of[j]->n : 0, size = rcd_dtype_size(v->t.dtype);
+        struct rcd_tensor part;
+        if (n > 0 && p->kind == RCD__ROWS && !rcd__take(t, p, of[j], &part))
+            return false;
         for (size_t o = 0; n > 0 && o < v->outer; o++) {
             char *at = to + o * rows->n * v->inner;
             if (p->kind == RCD__FILL)
                 rcd__fill(at, p->element, size, n * v->inner / size);
             else
-                memcpy(at, (const char *)p->fresh.data + o * n * v->inner, n * v->inner);
+                memcpy(at, (const char *)part.data + o * n * v->inner, n * v->inner);
         }
         to += n * v->inner;
     }

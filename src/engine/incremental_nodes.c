@@ -303,10 +303,12 @@ static bool turn_view(struct rcd__turn *t, const struct rcd_node *node)
         v->dirty = from->dirty;
         return true;
     }
-    struct rcd_tensor fresh = v->t;
+    struct rcd_tensor fresh = v->t, rows;
+    if (!rcd__take(t, from, from->dirty, &rows))
+        return false;
     fresh.dims[v->axis] = (int64_t)from->dirty->n;
     fresh.n = rcd__span(fresh.dims, 0, fresh.rank);
-    fresh.data = from->fresh.data;
+    fresh.data = rows.data;
     fresh.block = NULL; /* of the other value */
     return rcd__give(t, v, from->dirty, &fresh);
 }

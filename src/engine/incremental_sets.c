@@ -64,6 +64,19 @@ size_t rcd__dom_at(const struct rcd__dom *d, size_t p)
     return 64 * i + (size_t)__builtin_ctzll(bits);
 }
 
+bool rcd__dom_is_new(const struct rcd__dom *d, int32_t slot)
+{
+    size_t lo = 0, hi = d->n_added;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (d->added[mid] < slot)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < d->n_added && d->added[lo] == slot;
+}
+
 /* ---- sets of slots ---------------------------------------------------------------------------- */
 
 static void *turn_alloc(struct rcd__turn *t, size_t bytes)
@@ -115,21 +128,41 @@ static const struct rcd__rows *few(struct rcd__turn *t, const struct rcd__dom *d
     return r->n > 0 ? r : NULL;
 }
 
+static bool are_few(const struct rcd__dom *d, size_t n)
+{
+    return n < 256 || n < d->high / 256;
+}
+
+bool rcd__marks_expect(struct rcd__turn *t, struct rcd__marks *m, size_t n)
+{
+    if (m->bits != NULL || are_few(m->dom, m->list.n + n))
+        return true;
+    m->bits = rcd_arena_calloc(&t->arena, m->dom->cap / 64 + 1, sizeof *m->bits);
+    if (m->bits == NULL)
+        return rcd__turn_give_up(t, "no memory");
+    for (size_t i = 0; i < m->list.n; i++)
+        (void)rcd__marks_add(t, m, m->list.at[i]);
+    return true;
+}
+
+const struct rcd__rows *rcd__rows_marked(struct rcd__turn *t, const struct rcd__marks *m)
+{
+    if (m->bits != NULL)
+        return collect(t, m->dom, m->bits, m->dom->n);
+    return m->list.n > 0 ? few(t, m->dom, m->list.at, m->list.n) : NULL;
+}
+
 const struct rcd__rows *rcd__rows_of(struct rcd__turn *t, const struct rcd__dom *d,
                                      const int32_t *slots, size_t n)
 {
-    if (n == 0)
+    struct rcd__marks m = {.dom = d};
+    if (!rcd__marks_expect(t, &m, n))
         return NULL;
-    if (n < 256 || n < d->high / 256)
-        return few(t, d, slots, n);
-    uint64_t *marks = rcd_arena_calloc(&t->arena, d->cap / 64 + 1, sizeof *marks);
-    if (marks == NULL) {
-        t->why = "no memory";
-        return NULL;
-    }
+    if (m.bits == NULL)
+        return n > 0 ? few(t, d, slots, n) : NULL;
     for (size_t i = 0; i < n; i++)
-        marks[slots[i] / 64] |= UINT64_C(1) << (slots[i] % 64);
-    return collect(t, d, marks, n < d->n ? n : d->n);
+        (void)rcd__marks_add(t, &m, slots[i]);
+    return rcd__rows_marked(t, &m);
 }
 
 const struct rcd__rows *rcd__rows_all(struct rcd__turn *t, const struct rcd__dom *d)

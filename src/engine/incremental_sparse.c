@@ -1,8 +1,6 @@
-/* incremental_sparse.c - Spmm for the rows that can have changed: whose edges came or went, whose factors or
- * neighbours changed. Their edges are packed together, in their order, for the same kernel. Attend (incremental_attend.c)
- * finds and packs its rows with the same functions. */
+/* incremental_sparse.c - Spmm: which rows can have changed, as their edges came or went, or their factors or neighbours
+ * changed. incremental_chain.c makes them anew. Attend (incremental_attend.c) finds its rows with the same functions. */
 #include "incremental_ends.h"
-#include "team.h"
 
 #include <string.h>
 
@@ -91,13 +89,15 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
             l->why = l->why != NULL ? l->why : "a sparse product of a fill";
             return false;
         }
-        const struct rcd__inv *src = rcd__value_in(l, node, RCD__EDGES_SRC)->inv;
+        struct rcd__inv *src = rcd__value_in(l, node, RCD__EDGES_SRC)->inv;
         if (src->dom != dst->dom) {
             l->why = "ends of edges in different lists";
             return false;
         }
         if (dst->cols == NULL)
             rcd__inv_mirror(dst, src);
+        if (src->cols == NULL)
+            rcd__inv_mirror(src, dst);
     }
     const bool wc = w_id != RCD_NO_VALUE && w == NULL;
     const struct rcd__ival *start = sum ? rcd__value_in(l, node, RCD__SPMM_START) : NULL;
@@ -106,34 +106,50 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
         l->why = l->why != NULL ? l->why : "constant factors of edges";
         return false;
     }
+    if (w != NULL && w->kind == RCD__ROWS && w->outer == 1 && w->inner == sizeof(float) &&
+        dst->factors == NULL)
+        rcd__inv_mirror_factors(l, dst, w);
     return rcd__make_rows(l, node->out[0], out, to, 0);
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------ */
 
-bool rcd__ends_spread(struct rcd__turn *t, struct rcd__list *rows, const struct rcd__ends *e,
+bool rcd__ends_spread(struct rcd__turn *t, struct rcd__marks *rows, const struct rcd__ends *e,
                       const struct rcd__rows *edges)
 {
-    for (size_t i = 0; edges != NULL && i < edges->n; i++) {
-        int32_t row = e->dst->target[edges->at[i]];
-        if (row >= 0 && !rcd__list_add(t, rows, row))
-            return false;
+    if (edges == NULL)
+        return true;
+    bool ok = rcd__marks_expect(t, rows, edges->n);
+    for (size_t i = 0; ok && i < edges->n; i++) {
+        const int32_t row = e->dst->target[edges->at[i]];
+        ok = row < 0 || rcd__marks_add(t, rows, row);
     }
-    return true;
+    return ok;
 }
 
-bool rcd__ends_reached(struct rcd__turn *t, struct rcd__list *rows, const struct rcd__ends *e,
+bool rcd__ends_reached(struct rcd__turn *t, struct rcd__marks *rows, const struct rcd__ends *e,
                        const struct rcd__rows *from)
 {
-    for (size_t i = 0; from != NULL && i < from->n; i++) {
+    size_t n = 0;
+    for (size_t i = 0; from != NULL && i < from->n; i++)
+        n += e->src->row[from->at[i]].len;
+    bool ok = rcd__marks_expect(t, rows, n);
+    const bool mirrored = e->src->cols == e->dst;
+    for (size_t i = 0; ok && from != NULL && i < from->n; i++) {
         const struct rcd__inv_row *r = &e->src->row[from->at[i]];
         const struct rcd__pair *p = e->src->pool + r->begin;
-        for (size_t k = 0; k < r->len; k++) {
-            if (!rcd__list_add(t, rows, e->dst->target[p[k].slot]))
-                return false;
-        }
+        for (size_t k = 0; ok && k < r->len; k++)
+            ok = rcd__marks_add(t, rows, mirrored ? p[k].col : e->dst->target[p[k].slot]);
     }
-    return true;
+    return ok;
+}
+
+static bool add_all(struct rcd__turn *t, struct rcd__marks *rows, const int32_t *at, size_t n)
+{
+    bool ok = rcd__marks_expect(t, rows, n);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = rcd__marks_add(t, rows, at[i]);
+    return ok;
 }
 
 const struct rcd__rows *rcd__ends_dirty(struct rcd__turn *t, const struct rcd__ends *e)
@@ -144,81 +160,49 @@ const struct rcd__rows *rcd__ends_dirty(struct rcd__turn *t, const struct rcd__e
             (fills[i]->changed || (fills[i]->dirty != NULL && fills[i]->dirty->all)))
             return rcd__rows_all(t, e->out->dom);
     }
-    struct rcd__list rows = {.n = 0};
-    for (size_t i = 0; i < e->dst->n_touched; i++) {
-        if (!rcd__list_add(t, &rows, e->dst->touched[i]))
-            return NULL;
-    }
-    const bool ok = (e->w == NULL || rcd__ends_spread(t, &rows, e, e->w->dirty)) &&
-                    (e->src != NULL ? rcd__ends_reached(t, &rows, e, e->x->dirty)
-                                    : rcd__ends_spread(t, &rows, e, e->x->dirty));
+    struct rcd__marks rows = {.dom = e->out->dom};
+    bool ok = add_all(t, &rows, e->dst->touched, e->dst->n_touched) &&
+              (e->w == NULL || rcd__ends_spread(t, &rows, e, e->w->dirty)) &&
+              (e->src != NULL ? rcd__ends_reached(t, &rows, e, e->x->dirty)
+                              : rcd__ends_spread(t, &rows, e, e->x->dirty));
     for (size_t i = 0; ok && e->src != NULL && i < e->src->n_moved; i++) {
-        if (e->dst->target[e->src->moved[i]] >= 0 &&
-            !rcd__list_add(t, &rows, e->dst->target[e->src->moved[i]]))
-            return NULL;
+        const int32_t row = e->dst->target[e->src->moved[i]];
+        ok = row < 0 || rcd__marks_add(t, &rows, row);
     }
-    for (size_t i = 0; ok && i < e->out->dom->n_added; i++) {
-        if (!rcd__list_add(t, &rows, e->out->dom->added[i]))
-            return NULL;
-    }
-    if (!ok)
+    if (!ok || !add_all(t, &rows, e->out->dom->added, e->out->dom->n_added))
         return NULL;
-    const struct rcd__rows *r = rcd__rows_of(t, e->out->dom, rows.at, rows.n);
+    const struct rcd__rows *r = rcd__rows_marked(t, &rows);
     return e->start != NULL && e->start->kind == RCD__ROWS
                ? rcd__rows_join(t, e->out->dom, r, e->start->dirty)
                : r;
 }
 
-/* Beyond this part of all edges, all rows are made: nothing need be packed or compared. */
-enum { MOST_NUM = 2, MOST_DEN = 3 };
-
-enum {
-    PARALLEL_ROWS = 64
-}; /* fewer than in a full run: the rows are few, and often the large ones */
-
-const struct rcd__rows *rcd__ends_or_all(struct rcd__turn *t, const struct rcd__ends *e,
-                                         const struct rcd__rows *rows, size_t *ret_edges)
+size_t rcd__ends_count(const struct rcd__ends *e, const struct rcd__rows *rows)
 {
     size_t n = 0;
     for (size_t i = 0; i < rows->n; i++)
         n += e->dst->row[rows->at[i]].len;
-    if (!rows->all && MOST_DEN * n > MOST_NUM * e->dst->n_live && e->out->store != NULL) {
-        rows = rcd__rows_all(t, e->out->dom);
-        n = e->dst->n_live;
-    }
-    *ret_edges = n;
-    return rows;
+    return n;
 }
 
-bool rcd__ends_pack(struct rcd__turn *t, const struct rcd__ends *e, const struct rcd__rows *rows,
-                    size_t n, struct rcd_spmm *s)
+void rcd__ends_row(const struct rcd__ends *e, const struct rcd__inv_row *row, size_t n,
+                   int32_t *col, int32_t *edge)
 {
-    int32_t *ptr = rcd_arena_alloc(&t->arena, (rows->n + 1 + 2 * n) * sizeof *ptr);
-    if (ptr == NULL) {
-        t->why = "no memory";
-        return false;
+    const struct rcd__pair *p = e->dst->pool + row->begin;
+    const bool one = e->x->kind == RCD__FILL, mirrored = e->src != NULL && e->dst->cols == e->src;
+    for (size_t k = 0; edge != NULL && k < n; k++)
+        edge[k] = p[k].slot;
+    if (col == NULL)
+        return;
+    if (one) {
+        memset(col, 0, n * sizeof *col);
+    } else if (mirrored) {
+        for (size_t k = 0; k < n; k++)
+            col[k] = p[k].col;
+    } else {
+        for (size_t k = 0; k < n; k++)
+            col[k] = e->src == NULL ? p[k].slot : e->src->target[p[k].slot];
     }
-    int32_t *col = ptr + rows->n + 1, *edge = col + n, at = 0;
-    const bool mirrored = e->src != NULL && e->dst->cols == e->src;
-    const bool one_x = e->x->kind == RCD__FILL, one_w = e->w != NULL && e->w->kind == RCD__FILL;
-    for (size_t i = 0; i < rows->n; i++) {
-        const struct rcd__inv_row *r = &e->dst->row[rows->at[i]];
-        const struct rcd__pair *p = e->dst->pool + r->begin;
-        ptr[i] = at;
-        for (size_t k = 0; k < r->len; k++, at++) {
-            edge[at] = one_w ? 0 : p[k].slot;
-            col[at] = one_x            ? 0
-                      : e->src == NULL ? p[k].slot
-                      : mirrored       ? p[k].col
-                                       : e->src->target[p[k].slot];
-        }
-    }
-    ptr[rows->n] = at;
-    s->ptr = ptr;
-    s->col = col;
-    s->edge = edge;
-    s->n_edges = n;
-    return true;
 }
 
 const float *rcd__numbers(struct rcd__turn *t, const struct rcd__ival *v, size_t row)
@@ -250,57 +234,6 @@ bool rcd__ends_fit(struct rcd__turn *t, const struct rcd__ends *e, const struct 
     return t->why == NULL;
 }
 
-static bool multiply(struct rcd__turn *t, const struct rcd_node *node, const struct rcd__ends *e,
-                     const struct rcd__rows *rows, size_t n_edges)
-{
-    struct rcd__ival *out = rcd__ival(t->live, node->out[0]);
-    const struct rcd__spmm_state *state = node->state;
-    const size_t width = out->inner / sizeof(float);
-    struct rcd_spmm s = {.how = state->how, .groups = 1, .chan = width, .relu = state->end.relu};
-    if (node->in[RCD__EDGES_BIAS] != RCD_NO_VALUE) /* a constant (fuse_epilogue.c) */
-        s.bias = t->live->plan->values[node->in[RCD__EDGES_BIAS]].constant->data;
-    struct rcd_tensor fresh = {.dtype = RCD_NONE};
-    const bool in_place = rows->all && out->store != NULL && !out->out && rcd__dom_dense(out->dom);
-    if (in_place) {
-        fresh = out->t;
-        fresh.dims[0] = (int64_t)rows->n;
-        fresh.n = rcd__span(fresh.dims, 0, fresh.rank);
-        fresh.data = rcd__writable(t, out);
-        if (fresh.data == NULL)
-            return false;
-    } else if (!rcd__packed(t, out, rows->n, &fresh)) {
-        return false;
-    }
-    s.y = fresh.data;
-    s.x_rows = e->x->kind == RCD__FILL ? 1 : e->x->dom->cap;
-    if (e->w != NULL) {
-        s.groups = rcd__span(e->w->t.dims, 1, e->w->t.rank);
-        if (s.groups == 0 || width % s.groups != 0) {
-            t->why = "factors of another size";
-            return false;
-        }
-        s.chan = width / s.groups;
-        s.w = rcd__numbers(t, e->w, s.groups);
-    }
-    s.x = rcd__numbers(t, e->x, width);
-    struct rcd_tensor start;
-    if (e->start != NULL && e->start->kind == RCD__ROWS) {
-        if (!rcd__take(t, e->start, rows, &start))
-            return false;
-        memcpy(fresh.data, start.data, fresh.n * sizeof(float));
-        s.accumulate = true;
-    } else if (e->start != NULL) {
-        rcd__fill(fresh.data, e->start->element, sizeof(float), fresh.n);
-        s.accumulate = true;
-    }
-    if (t->why != NULL || !rcd__ends_pack(t, e, rows, n_edges, &s))
-        return false;
-    s.row_end = rows->n;
-    if (width > 0)
-        rcd__spmm_rows(t->run.plan->kernels, t->x->team, &s, PARALLEL_ROWS);
-    return rcd__give(t, out, rows, &fresh);
-}
-
 void rcd__count_rows(struct rcd__turn *t, size_t n)
 {
     if (t->effort.n_products < RCD_BOUND_PRODUCTS)
@@ -312,7 +245,8 @@ bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
 {
     const struct rcd__live *l = t->live;
     const struct rcd__ival *src = rcd__value_in(l, node, RCD__EDGES_SRC);
-    const struct rcd__ends e = {.dst = rcd__value_in(l, node, RCD__EDGES_DST)->inv,
+    struct rcd__inv *dst = rcd__value_in(l, node, RCD__EDGES_DST)->inv;
+    const struct rcd__ends e = {.dst = dst,
                                 .src = src != NULL ? src->inv : NULL,
                                 .x = rcd__value_in(l, node, RCD__EDGES_X),
                                 .w = rcd__value_in(l, node, RCD__SPMM_W),
@@ -321,16 +255,11 @@ bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
                                 .out = rcd__ival(l, node->out[0])};
     if (!rcd__ends_fit(t, &e, node))
         return false;
+    if (e.w != NULL && e.w == dst->factors) /* it had its turn: this node reads it */
+        rcd__inv_factors_turn(dst);
     const struct rcd__rows *rows = rcd__ends_dirty(t, &e);
-    if (t->why != NULL || rows == NULL) {
-        rcd__count_rows(t, 0);
+    rcd__count_rows(t, rows != NULL ? rows->n : 0);
+    if (t->why != NULL || rows == NULL)
         return t->why == NULL;
-    }
-    size_t n = 0;
-    rows = rcd__ends_or_all(t, &e, rows, &n);
-    if (rows == NULL)
-        return false;
-    rcd__count_rows(t, rows->n);
-    t->effort.edges += n;
-    return multiply(t, node, &e, rows, n);
+    return rcd__turn_chain_rows(t, node, &e, rows);
 }

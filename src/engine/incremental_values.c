@@ -39,7 +39,7 @@ char *rcd__writable(struct rcd__turn *t, struct rcd__ival *v)
         return NULL;
     }
     /* somebody still reads the old rows */
-    const size_t used = v->outer == 1 ? v->dom->high * v->inner : v->store->bytes;
+    const size_t used = v->outer == 1 ? v->dom->high * rcd__stored_bytes(v) : v->store->bytes;
     memcpy(own->data, v->store->data, used);
     rcd__rowstore_unref(v->store);
     v->store = own;
@@ -103,6 +103,42 @@ static bool new_store(struct rcd__live *l, struct rcd__ival *v, size_t bytes)
     return true;
 }
 
+enum { SQUEEZE_ROWS = 2048, LOOK_ROWS = 48 };
+
+void rcd__squeeze(const struct rcd_kernels *kern, size_t n, size_t width, const float *from,
+                  float *to)
+{
+    memset(to, 0, n * (width + RCD_SQUEEZED_MORE) * sizeof *to);
+    kern->squeeze(n, width, from, to);
+}
+
+/* Many rows, and, by the first of them, at least a quarter of zeros, as in a full run (ops/chain.c). */
+static bool can_squeeze(const struct rcd__live *l, const struct rcd__ival *v,
+                        const struct rcd_tensor *t)
+{
+    const size_t width = v->inner / sizeof(float);
+    if (!v->sums_read || v->out || l->plan->kernels->squeeze == NULL || t->dtype != RCD_F32 ||
+        v->axis != 0 || (width != RCD_SQUEEZED && width != RCD_SQUEEZED / 2) ||
+        v->dom->n < SQUEEZE_ROWS || !rcd__dom_dense(v->dom))
+        return false;
+    size_t zeros = 0;
+    for (size_t i = 0; i < LOOK_ROWS * width; i++)
+        zeros += ((const float *)t->data)[i] == 0.0f;
+    return zeros >= LOOK_ROWS * width / 4;
+}
+
+static void squeeze_all(const struct rcd_kernels *kern, const struct rcd__ival *v,
+                        const struct rcd_tensor *t)
+{
+    const size_t width = v->inner / sizeof(float), row = width + RCD_SQUEEZED_MORE;
+    const float *from = t->data;
+    float *to = (float *)v->store->data;
+    for (size_t i = 0; i < v->dom->n; i += LOOK_ROWS) {
+        const size_t n = v->dom->n - i < LOOK_ROWS ? v->dom->n - i : LOOK_ROWS;
+        rcd__squeeze(kern, n, width, from + i * width, to + i * row);
+    }
+}
+
 bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tensor *t,
                     struct rcd__dom *dom, int axis)
 {
@@ -119,11 +155,16 @@ bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tenso
     v->inner = rcd__span(t->dims, axis + 1, t->rank) * rcd_dtype_size(t->dtype);
     if (!v->keep || v->same)
         return true;
+    v->squeezed = can_squeeze(l, v, t);
     size_t bytes = 0;
-    if (!rcd_mul(dom->cap * v->outer, v->inner, &bytes))
+    if (!rcd_mul(dom->cap * v->outer, rcd__stored_bytes(v), &bytes))
         bytes = SIZE_MAX;
     if (!new_store(l, v, bytes))
         return false;
+    if (v->squeezed) {
+        squeeze_all(l->plan->kernels, v, t);
+        return true;
+    }
     if (rcd__dom_dense(dom)) {
         rcd__rows_copy(v->store->data, dom->cap, NULL, t->data, dom->n, NULL, dom->n, v->outer,
                        v->inner);
@@ -200,10 +241,8 @@ bool rcd__take(struct rcd__turn *t, const struct rcd__ival *v, const struct rcd_
         ret->block = NULL;
         return true;
     }
-    if (v->store == NULL) {
-        t->why = "rows that were not kept";
-        return false;
-    }
+    if (v->store == NULL || v->squeezed)
+        return rcd__turn_give_up(t, "rows that were not kept");
     struct rcd_tensor shape = v->t;
     set_axis(&shape, v->axis, rows->n);
     if (rows->all && v->outer == 1 && rcd__dom_dense(v->dom)) {
@@ -230,19 +269,6 @@ static bool same_row(const struct rcd__ival *v, const char *fresh, size_t n, siz
     return true;
 }
 
-static bool is_new(const struct rcd__dom *d, int32_t slot)
-{
-    size_t lo = 0, hi = d->n_added;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (d->added[mid] < slot)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < d->n_added && d->added[lo] == slot;
-}
-
 /* Rows that came out as they were need not go on. */
 static bool leave_out_same(struct rcd__turn *t, const struct rcd__ival *v,
                            const struct rcd__rows **rows, struct rcd_tensor *fresh)
@@ -257,7 +283,8 @@ static bool leave_out_same(struct rcd__turn *t, const struct rcd__ival *v,
     }
     size_t n = 0;
     for (size_t i = 0; i < all->n; i++) {
-        if (!is_new(v->dom, all->at[i]) && same_row(v, fresh->data, all->n, i, (size_t)all->at[i]))
+        if (!rcd__dom_is_new(v->dom, all->at[i]) &&
+            same_row(v, fresh->data, all->n, i, (size_t)all->at[i]))
             continue;
         from[n] = (int32_t)i;
         at[n++] = all->at[i];
@@ -285,6 +312,8 @@ bool rcd__give(struct rcd__turn *t, struct rcd__ival *v, const struct rcd__rows 
     const bool in_place = v->store != NULL && v->fresh.data == v->store->data;
     if (v->store == NULL || in_place)
         return true;
+    if (v->squeezed) /* incremental_chain.c alone makes such rows */
+        return rcd__turn_give_up(t, "rows without zeros come by themselves");
     if (v->fresh.n == 0 || ((!rows->all || v->out) && !leave_out_same(t, v, &v->dirty, &v->fresh)))
         return t->why == NULL;
     if (v->dirty == NULL)
@@ -312,7 +341,7 @@ bool rcd__whole_of(struct rcd__turn *t, const struct rcd__ival *v, bool sizes_on
         rcd__fill(ret->data, v->element, rcd_dtype_size(ret->dtype), ret->n);
         return true;
     }
-    if (v->kind != RCD__ROWS || v->store == NULL) {
+    if (v->kind != RCD__ROWS || v->store == NULL || v->squeezed) {
         t->why = "a value that was not kept";
         return false;
     }

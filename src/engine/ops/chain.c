@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { BLOCK_ROWS = 48, PARALLEL_ROWS = 10 * BLOCK_ROWS, SQUEEZE_ROWS = 2048 };
+enum { BLOCK_ROWS = RCD__SOME_ROWS, PARALLEL_ROWS = 10 * BLOCK_ROWS, SQUEEZE_ROWS = 2048 };
 
 struct chain {
     const struct rcd_kernels *kern;
@@ -35,21 +35,6 @@ static void sum_rows(const struct chain *c, size_t row, size_t n, float *to)
     rcd__rows_end(to + with * width, n - with, width, part.bias, part.relu);
 }
 
-static void multiply(const struct chain *c, const struct rcd__row_product *p, size_t n,
-                     const float *from, float *to)
-{
-    const float *a[BLOCK_ROWS];
-    float *y[BLOCK_ROWS];
-    for (size_t i = 0; i < n; i++) {
-        a[i] = from + i * p->b.k;
-        y[i] = to + i * p->b.n;
-    }
-    const struct rcd_gemm g = {.rows = n, .a = a, .c = y, .b = &p->b, .bias = p->bias};
-    c->kern->gemm(&g);
-    if (p->relu)
-        c->kern->unary(RCD_UN_RELU, n * p->b.n, to, to, 0, 0);
-}
-
 static void chain_some(void *ctx, size_t from, size_t to)
 {
     struct chain *c = ctx;
@@ -62,7 +47,8 @@ static void chain_some(void *ctx, size_t from, size_t to)
         for (size_t i = 0; i < c->n; i++) {
             const struct rcd__row_product *p = c->products[i];
             const bool last = i + 1 == c->n && !c->squeezed;
-            multiply(c, p, n, buf[i % 2], last ? c->out + row * p->b.n : buf[(i + 1) % 2]);
+            rcd__row_product_some(c->kern, p, n, buf[i % 2],
+                                  last ? c->out + row * p->b.n : buf[(i + 1) % 2]);
         }
         const size_t width = c->products[c->n - 1]->b.n;
         if (c->squeezed)
@@ -78,7 +64,7 @@ static bool many_zeros(const struct chain *c)
     float *const buf[2] = {c->scratch, c->scratch + c->widest * BLOCK_ROWS};
     sum_rows(c, 0, n, buf[0]);
     for (size_t i = 0; i < c->n; i++)
-        multiply(c, c->products[i], n, buf[i % 2], buf[(i + 1) % 2]);
+        rcd__row_product_some(c->kern, c->products[i], n, buf[i % 2], buf[(i + 1) % 2]);
     const size_t all = n * c->products[c->n - 1]->b.n;
     size_t zeros = 0;
     for (size_t i = 0; i < all; i++)

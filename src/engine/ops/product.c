@@ -127,6 +127,22 @@ const struct rcd__row_product *rcd__row_product_of(const struct rcd_node *node)
     return p->packed && p->alone && p->b.weights == RCD_WEIGHTS_F32 ? p : NULL;
 }
 
+void rcd__row_product_some(const struct rcd_kernels *kern, const struct rcd__row_product *p,
+                           size_t n, const float *from, float *to)
+{
+    const float *a[RCD__SOME_ROWS];
+    float *y[RCD__SOME_ROWS];
+    RCD_ASSERT(n <= RCD__SOME_ROWS);
+    for (size_t i = 0; i < n; i++) {
+        a[i] = from + i * p->b.k;
+        y[i] = to + i * p->b.n;
+    }
+    const struct rcd_gemm g = {.rows = n, .a = a, .c = y, .b = &p->b, .bias = p->bias};
+    kern->gemm(&g);
+    if (p->relu)
+        kern->unary(RCD_UN_RELU, n * p->b.n, to, to, 0, 0);
+}
+
 /* ---- constant right side: all requests together ----------------------------------------------- */
 
 bool rcd__rows_take(const struct rcd_call *c, size_t n, const struct rcd_packed *b,

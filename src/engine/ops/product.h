@@ -19,6 +19,11 @@ struct rcd__row_product {
 /** What a node does, if that is a product of rows with f32 weights alone; else NULL. */
 const struct rcd__row_product *rcd__row_product_of(const struct rcd_node *node);
 
+/** Up to RCD__SOME_ROWS rows, f32[n][b.k] to f32[n][b.n], by this thread alone. */
+enum { RCD__SOME_ROWS = 48 };
+void rcd__row_product_some(const struct rcd_kernels *kern, const struct rcd__row_product *p,
+                           size_t n, const float *from, float *to);
+
 /** Input 0 must have a type that has products, input 1 the same; output 0 gets it. */
 RCD_MUST_CHECK rcd_status rcd__product_types(struct rcd_check *k);
 

@@ -1,6 +1,7 @@
 /* test_joined.c - what a run of one request does together: products with a row and their sums, layers that are read without
  * their zeros. The bits are those of node by node. */
 #include "plans.h"
+#include "recurd/engine_bind.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -123,31 +124,55 @@ static struct pb gcn(size_t hidden)
     return mk_model(8, 18, g);
 }
 
+enum { NODES = 3000, N_EDGES = 20000, MORE = 100, IN = 16 };
+
+static struct {
+    float x[NODES * IN], w[N_EDGES + MORE];
+    int64_t ends[2][N_EDGES + MORE], index[2 * (N_EDGES + MORE)];
+    size_t n_edges;
+    struct rcd_tensor in[3];
+    uint32_t seed;
+} many;
+
+static uint32_t next(void)
+{
+    return many.seed = many.seed * 1664525u + 1013904223u;
+}
+
+/* The tensors as x, w and ends have them. */
+static void set_tensors(void)
+{
+    const int64_t n = (int64_t)many.n_edges, x_dims[] = {NODES, IN}, e_dims[] = {2, n};
+    memcpy(many.index, many.ends[0], many.n_edges * sizeof(int64_t));
+    memcpy(many.index + n, many.ends[1], many.n_edges * sizeof(int64_t));
+    cr_assert(rcd_tensor_shape(&many.in[0], RCD_F32, 2, x_dims) &&
+              rcd_tensor_shape(&many.in[1], RCD_I64, 2, e_dims) &&
+              rcd_tensor_shape(&many.in[2], RCD_F32, 1, &n));
+    many.in[0].data = many.x, many.in[1].data = many.index, many.in[2].data = many.w;
+    for (int i = 0; i < 3; i++)
+        many.in[i].block = NULL;
+}
+
+/* Every third edge ends in one node. */
+static void make_graph(void)
+{
+    many.seed = 5;
+    many.n_edges = N_EDGES;
+    for (size_t i = 0; i < NODES * IN; i++)
+        many.x[i] = (float)(int32_t)next() / 2147483648.0f;
+    for (size_t e = 0; e < N_EDGES; e++) {
+        many.ends[0][e] = (next() >> 8) % NODES;
+        many.ends[1][e] = e % 3 == 0 ? 77 : (next() >> 8) % NODES;
+        many.w[e] = (float)(next() >> 16) / 65536.0f;
+    }
+    set_tensors();
+}
+
 /* A layer behind a ReLU is read without its zeros in a run of one request, alone and with helpers; the batch of two does
  * nodes one by one, over whole rows. */
 Test(engine_joined, layers_without_their_zeros_give_the_same_bits)
 {
-    enum { NODES = 3000, N_EDGES = 20000, IN = 16 };
-    static float x[NODES * IN], w[N_EDGES];
-    static int64_t edges[2 * N_EDGES];
-    uint32_t seed = 5;
-    for (size_t i = 0; i < NODES * IN; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(int32_t)seed / 2147483648.0f;
-    }
-    for (size_t i = 0; i < 2 * N_EDGES; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        edges[i] = (seed >> 8) % NODES;
-        w[i % N_EDGES] = (float)(seed >> 16) / 65536.0f;
-    }
-    const int64_t x_dims[] = {NODES, IN}, e_dims[] = {2, N_EDGES}, w_dims[] = {N_EDGES};
-    struct rcd_tensor in[3];
-    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
-              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims) &&
-              rcd_tensor_shape(&in[2], RCD_F32, 1, w_dims));
-    in[0].data = x, in[1].data = edges, in[2].data = w;
-    for (int i = 0; i < 3; i++)
-        in[i].block = NULL;
+    make_graph();
     for (size_t hidden = RCD_SQUEEZED / 2; hidden <= RCD_SQUEEZED; hidden *= 2) {
         rcd_plan *p = plan_from(gcn(hidden), rcd_cpu_best(RCD_CPU_AVX512));
         struct rcd_error err = {.text = ""};
@@ -156,7 +181,7 @@ Test(engine_joined, layers_without_their_zeros_give_the_same_bits)
         struct rcd_tensor out[4];
         struct rcd_infer req[4];
         for (int r = 0; r < 4; r++)
-            req[r] = (struct rcd_infer){.in = in, .out = &out[r]};
+            req[r] = (struct rcd_infer){.in = many.in, .out = &out[r]};
         struct rcd_infer *const one[] = {&req[0]}, *const two[] = {&req[1], &req[2]},
                                 *const helped[] = {&req[3]};
         rcd_exec_run(exec, p, 1, one, NULL);
@@ -171,6 +196,68 @@ Test(engine_joined, layers_without_their_zeros_give_the_same_bits)
         for (int r = 0; r < 4; r++)
             rcd_infer_drop(&req[r], 1);
         rcd_exec_free(exec);
+        rcd_plan_unref(p);
+    }
+}
+
+/* An edge goes, one comes, a node has other features. */
+static void change(rcd_exec *x, rcd_bound **b)
+{
+    const size_t e = next() % many.n_edges, last = many.n_edges - 1, row = next() % NODES;
+    const int64_t removed = (int64_t)e, changed = (int64_t)row;
+    for (int r = 0; r < 2; r++) {
+        memmove(many.ends[r] + e, many.ends[r] + e + 1, (last - e) * sizeof(int64_t));
+        many.ends[r][last] = next() % 4 == 0 ? 77 : (next() >> 8) % NODES;
+    }
+    memmove(many.w + e, many.w + e + 1, (last - e) * sizeof(float));
+    many.w[last] = (float)(next() >> 16) / 65536.0f;
+    for (size_t i = 0; i < IN; i++)
+        many.x[row * IN + i] = (float)(int32_t)next() / 2147483648.0f;
+    const int64_t added[2] = {many.ends[0][last], many.ends[1][last]};
+    const struct rcd_input_delta deltas[3] = {
+        {.changed = &changed, .n_changed = 1, .values = many.x + row * IN},
+        {.removed = &removed, .n_removed = 1, .added = added, .n_added = 1},
+        {.removed = &removed, .n_removed = 1, .added = many.w + last, .n_added = 1}};
+    struct rcd_error err = {.text = ""};
+    rcd_bound *new = NULL;
+    set_tensors();
+    cr_assert(rcd_bound_update(x, *b, many.in, deltas, NULL, &new, &err) == RCD_OK, "%s", err.text);
+    cr_assert(new != NULL, "%s", err.text);
+    *b = new;
+}
+
+/* Sums with their products, layers kept without their zeros, a row of more edges than go together: what changes of a graph
+ * lead to has the bits of a run over the graph as it is then, with helpers too, and who holds what was before keeps it. */
+Test(engine_joined, changes_of_layers_without_their_zeros_give_the_same_bits)
+{
+    static const struct rcd_bound_entries entries[3] = {{0, 0}, {1, 1}, {1, 0}};
+    for (int k = 0; k < 4; k++) {
+        make_graph();
+        rcd_plan *p = plan_from(gcn(k % 2 ? RCD_SQUEEZED : RCD_SQUEEZED / 2),
+                                rcd_cpu_best(k == 3 ? RCD_CPU_AVX2 : RCD_CPU_AVX512));
+        rcd_exec *x = rcd_exec_new(1 << 28, 0);
+        struct rcd_error err = {.text = ""};
+        rcd_bound *b = NULL, *before = NULL, *anew = NULL;
+        cr_assert(rcd_exec_set_threads(x, k < 2 ? 1 : 2, &err) == RCD_OK);
+        cr_assert(rcd_bound_new_live(x, p, many.in, entries, 1 << 28, NULL, &b, &err) == RCD_OK);
+        cr_assert(rcd_bound_not_live(b) == NULL, "%s", rcd_bound_not_live(b));
+        for (int i = 0; i < 40; i++) {
+            const size_t bytes = rcd_bound_output(b, 0)->n * sizeof(float);
+            float *was = malloc(bytes);
+            memcpy(was, rcd_bound_output(b, 0)->data, bytes);
+            before = i % 3 == 0 ? rcd_bound_ref(b) : NULL;
+            change(x, &b);
+            if (i % 8 == 7)
+                cr_assert(rcd_bound_new(x, p, many.in, NULL, &anew, &err) == RCD_OK);
+            cr_assert(anew == NULL || memcmp(rcd_bound_output(b, 0)->data,
+                                             rcd_bound_output(anew, 0)->data, bytes) == 0);
+            cr_assert(before == NULL || memcmp(rcd_bound_output(before, 0)->data, was, bytes) == 0);
+            anew = rcd_bound_unref(anew);
+            rcd_bound_unref(before);
+            free(was);
+        }
+        rcd_bound_unref(b);
+        rcd_exec_free(x);
         rcd_plan_unref(p);
     }
 }
