@@ -235,7 +235,7 @@ static const char *const each_names[] = {
     "Softplus", "Mish",  "Softsign", "Sign",     "Floor",   "Reciprocal", "ThresholdedRelu",
     "Ceil",     "Round", "Sin",      "Cos",      "Tan",     "Asin",       "LessOrEqual",
     "Acos",     "Atan",  "Sinh",     "Cosh",     "Clip",    "Cast",       "GreaterOrEqual",
-    "IsNaN",    "IsInf", "CastLike", "Identity",
+    "IsNaN",    "IsInf", "CastLike", "Identity", "Asinh",   "Acosh",      "Atanh",
 };
 
 typedef int rule(const struct ask *q);

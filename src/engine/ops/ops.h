@@ -38,6 +38,7 @@
     X(tile)                                                                                        \
     X(topk)                                                                                        \
     X(transpose)                                                                                   \
+    X(trig)                                                                                        \
     X(unary)                                                                                       \
     X(unique)                                                                                      \
     X(variadic)                                                                                    \
