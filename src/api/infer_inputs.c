@@ -206,10 +206,13 @@ static rcd_status take_outputs(struct rcd__infer *x, struct rcd_error *err)
         wanted[at] = true;
     }
     x->n_asked = n_asked;
+    bool others = false; /* a cell whose state is all that it says shows it */
+    for (size_t i = 0; i < n; i++)
+        others = others || !rcd__is_state_output(rcd_version_plan(x->version), i);
     for (size_t i = 0; i < n; i++) {
         bool state = x->seq.given && rcd__is_state_output(rcd_version_plan(x->version), i);
-        if (all &&
-            !state) /* the server keeps a session's states: who wants to see them names them */
+        if (all && !(state && others)) /* the server keeps a session's states: who wants to see
+                                          them names them */
             x->asked[x->n_asked++] = (struct rcd__asked){.index = i, .binary = binary};
         wanted[i] = wanted[i] || all || state;
     }
