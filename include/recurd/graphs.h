@@ -26,9 +26,10 @@ struct rcd_graph_parts {
     size_t n;
     const struct rcd_graph_tensor *tensors; /* [borrowed] copied */
     bool undirected;                        /* each edge counts in both directions: its mirror image
-                                               follows it; a loop has none */
+                                               follows it; a loop has none; both ends of one type */
     uint64_t version;                       /* of the first version */
-    int64_t nodes;                          /* of graphs without a node tensor; -1: not told */
+    int64_t nodes;                          /* of graphs without a node tensor (else as many as its
+                                               rows); -1: not told */
     size_t max_bytes;                       /* of the graph; RCD_ETOOBIG */
 };
 
@@ -45,6 +46,7 @@ RCD_MUST_CHECK rcd_status rcd_graph_new(const struct rcd_graph_parts *parts, rcd
  *   remove.edge_index  every edge from [0][k] to [1][k]; RCD_EINVAL when there is none
  *   remove.nodes       INT64 indices, or ids: the nodes and their edges; later nodes move down
  *   set.nodes, set.x   rows of node tensors that get new values
+ * A part that would change nothing (edges' rows without edges, a type that is not there) is RCD_EINVAL;
  * with a type: add.paper.x, remove.paper.nodes, set.paper.nodes. Indices are those of the old graph
  * with the added nodes behind it; nodes are removed last. Errors as rcd_graph_new. */
 RCD_MUST_CHECK rcd_status rcd_graph_patch(const rcd_graph *old, const struct rcd_graph_parts *parts,

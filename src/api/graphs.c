@@ -201,14 +201,17 @@ static rcd_status read_params(const struct rcd_wire_request *w, struct rcd_graph
 {
     for (size_t i = 0; i < w->n_params; i++) {
         const struct rcd_param *p = &w->params[i];
-        if (strcmp(p->name, "undirected") == 0 && !patch && p->kind == RCD_PARAM_BOOL)
+        const bool undirected = strcmp(p->name, "undirected") == 0 && !patch,
+                   nodes = strcmp(p->name, "nodes") == 0;
+        if (undirected && p->kind == RCD_PARAM_BOOL)
             parts->undirected = p->b;
-        else if (strcmp(p->name, "nodes") == 0 && p->kind == RCD_PARAM_UINT && p->u <= INT32_MAX)
+        else if (nodes && p->kind == RCD_PARAM_UINT && p->u <= INT32_MAX)
             parts->nodes = (int64_t)p->u;
+        else if (undirected || nodes)
+            return rcd_fail(err, RCD_EINVAL, "parameter '%s' must be %s", p->name,
+                            undirected ? "true or false" : "an integer from 0 to 2147483647");
         else
-            return rcd_fail(err, RCD_EINVAL,
-                            "parameter '%s' is not known here or of the wrong type (known: %s"
-                            "nodes)",
+            return rcd_fail(err, RCD_EINVAL, "parameter '%s' is not known here (known: %snodes)",
                             p->name, patch ? "" : "undirected, ");
     }
     return RCD_OK;

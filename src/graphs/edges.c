@@ -95,9 +95,11 @@ static rcd_status read_removed(const struct change *c, struct edge_list *l, stru
     int64_t *ends[2] = {NULL, NULL};
     if (t == NULL)
         return RCD_OK;
-    rcd_status st = ends_of(c, l->type, t, 0, "remove.edge_index", &ends[0], err);
+    char what[2 * RCD_GRAPH_NAME_MAX];
+    snprintf(what, sizeof what, "remove.%s%sedge_index", l->type, l->type[0] != '\0' ? "." : "");
+    rcd_status st = ends_of(c, l->type, t, 0, what, &ends[0], err);
     if (st == RCD_OK)
-        st = ends_of(c, l->type, t, 1, "remove.edge_index", &ends[1], err);
+        st = ends_of(c, l->type, t, 1, what, &ends[1], err);
     if (st == RCD_OK) {
         l->n_removed = (size_t)t->dims[1];
         l->removed = rcd_alloc((2 * l->n_removed + 1) * sizeof *l->removed);
@@ -385,9 +387,11 @@ static rcd_status put_tensors(struct change *c, struct edge_list *l, int64_t *co
 static rcd_status keep_edges(struct change *c, const char *type, struct rcd_error *err)
 {
     char ends[2][RCD_GRAPH_NAME_MAX + 1], name[2 * RCD_GRAPH_NAME_MAX];
+    char what[2 * RCD_GRAPH_NAME_MAX + 8];
     struct edge_list l = {.old = NULL};
     snprintf(l.type, sizeof l.type, "%s", type);
     snprintf(name, sizeof name, "%s%sedge_index", type, type[0] != '\0' ? "." : "");
+    snprintf(what, sizeof what, "%s%s", c->first ? "" : "add.", name);
     rcd__ends(type, ends);
     l.old = rcd_graph_tensor(c->old, name);
     l.add = rcd__part(c, "add", name);
@@ -405,7 +409,7 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
         n[i] = rcd_graph_nodes(c->nodes, ends[i]);
         st = rcd__node_map(c, ends[i], &map[i], err);
         if (st == RCD_OK && l.add != NULL)
-            st = ends_of(c, type, l.add, i, name, &l.add_ends[i], err);
+            st = ends_of(c, type, l.add, i, what, &l.add_ends[i], err);
     }
     if (st == RCD_OK)
         st = check_added(c, &l, name, n, err);

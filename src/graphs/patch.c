@@ -53,28 +53,6 @@ void rcd__type_of(const char *name, char ret[RCD_GRAPH_NAME_MAX + 1])
     snprintf(ret, RCD_GRAPH_NAME_MAX + 1, "%.*s", (int)len, name);
 }
 
-static rcd_status check_parts(const struct change *c, struct rcd_error *err)
-{
-    static const char *const verbs[] = {"add.", "remove.", "set."};
-    for (size_t i = 0; i < c->parts->n; i++) {
-        const char *is = c->parts->tensors[i].name;
-        char quoted[64];
-        (void)rcd_quote(quoted, sizeof quoted, is, strlen(is));
-        if (is[0] == '\0' || strlen(is) > RCD_GRAPH_NAME_MAX)
-            return rcd_fail(err, RCD_EINVAL, "tensor name '%s' has %zu bytes, want 1 to %d", quoted,
-                            strlen(is), RCD_GRAPH_NAME_MAX);
-        bool known = c->first;
-        for (size_t v = 0; v < RCD_COUNT(verbs); v++)
-            known = known || strncmp(is, verbs[v], strlen(verbs[v])) == 0;
-        if (!known)
-            return rcd_fail(err, RCD_EINVAL,
-                            "'%s' is not known in a change (known: add.NAME, remove.edge_index, "
-                            "remove.nodes, set.nodes, set.NAME)",
-                            quoted);
-    }
-    return RCD_OK;
-}
-
 /* ---- nodes with what is added and set --------------------------------------------------------------- */
 
 static rcd_status joined(rcd_graph *g, const char *name, const struct rcd_tensor *a,
@@ -297,7 +275,7 @@ static rcd_status keep_nodes(struct change *c, struct rcd_error *err)
 static rcd_status next(struct change *c, rcd_graph **ret, struct rcd_error *err)
 {
     const size_t cap = c->old->n + c->parts->n;
-    rcd_status st = check_parts(c, err);
+    rcd_status st = rcd__check_parts(c, err);
     if (st == RCD_OK && cap > RCD_GRAPH_TENSORS_MAX + c->parts->n)
         st = rcd_fail(err, RCD_EINVAL, "more than %d tensors", RCD_GRAPH_TENSORS_MAX);
     if (st == RCD_OK)
@@ -319,6 +297,8 @@ static rcd_status next(struct change *c, rcd_graph **ret, struct rcd_error *err)
         st = rcd_fail(err, RCD_EINVAL, "%zu tensors, at most %d", c->g->n, RCD_GRAPH_TENSORS_MAX);
     if (st == RCD_OK)
         st = rcd__graph_finish(c->g, c->nodes, err);
+    if (st == RCD_OK)
+        st = rcd__check_nodes_told(c, err);
     rcd_graph_unref(c->nodes);
     if (st == RCD_OK)
         *ret = c->g;

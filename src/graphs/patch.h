@@ -10,6 +10,10 @@ struct change {
     rcd_graph *g;     /* the new version */
 };
 
+/** Names that are known, and what they need beside them (parts.c). */
+RCD_MUST_CHECK rcd_status rcd__check_parts(const struct change *c, struct rcd_error *err);
+/** The number of nodes that was told is that of the new version's tensors. */
+RCD_MUST_CHECK rcd_status rcd__check_nodes_told(const struct change *c, struct rcd_error *err);
 /** Tensor "verb.name" of the change, or NULL. */
 const struct rcd_tensor *rcd__part(const struct change *c, const char *verb, const char *name);
 const struct rcd_tensor *rcd__part_of(const struct change *c, const char *verb, const char *type,

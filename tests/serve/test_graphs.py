@@ -93,7 +93,10 @@ def test_refusals():
         for inputs, text in cases:
             error = refused(d, 400, "PUT", "/v2/graphs/h", inputs)
             assert text in error, (text, error)
-        assert "undirected" in refused(d, 400, "PUT", "/v2/graphs/h", [x, ok], undirected=1)
+        assert "must be true or false" in refused(d, 400, "PUT", "/v2/graphs/h", [x, ok], undirected=1)
+        assert "must be an integer from 0" in refused(d, 400, "PUT", "/v2/graphs/h", [ok], nodes=-1)
+        assert "'nodes' is 4, but 'x' has 3 rows" in refused(d, 400, "PUT", "/v2/graphs/h", [x, ok], nodes=4)
+        assert "'add.x' is of a change" in refused(d, 400, "PUT", "/v2/graphs/h", [rows("add.x", [vector()])])
         error = refused(d, 400, "PUT", "/v2/graphs/h", [edge_index([(0, 1), (7, 2)])], undirected=True, nodes=4)
         assert "edge_index[0][1] is 7, but there are 4 nodes" in error, error
         refused(d, 400, "PUT", "/v2/graphs/.h", [x, ok])
@@ -104,12 +107,22 @@ def test_refusals():
         for inputs, text in [([edge_index([(0, 2)], "remove.edge_index")], "no edge from 0 to 2"),
                              ([tensor("remove.nodes", "INT64", (1,), [3])], "has no node 3"),
                              ([rows("set.x", [vector()])], "needs 'set.nodes'"),
+                             ([tensor("set.nodes", "INT64", (1,), [0])], "'set.nodes' needs rows to set beside it: set.NAME"),
+                             ([rows("remove.x", [vector()])], "'remove.x': what can be removed is"),
+                             ([tensor("remove.paper.nodes", "INT64", (1,), [0])], "has no nodes of type 'paper'"),
+                             ([tensor("add.edge_weight", "FP32", (1,), [1])], "'add.edge_weight' needs 'add.edge_index'"),
                              ([rows("x", [vector()])], "'x' is not known in a change"),
                              ([tensor("add.x", "FP32", (1, 2), [1, 2])], "'add.x' is FP32 [1,2], want FP32 [1,6]"),
                              ([edge_index([(0, 3)], "add.edge_index")], "add.edge_index[1][0] is 3, but there are 3 nodes"),
                              ([tensor("set.nodes", "INT64", (1,), [1]), tensor("set.x", "INT64", (1, 6), [1] * 6)],
                               "'set.x' is INT64 [1,6], want FP32 [1,6]")]:
             error = refused(d, 400, "PATCH", "/v2/graphs/g", inputs)
+            assert text in error, (text, error)
+        good(d, "PUT", "/v2/graphs/i", [x, ok, tensor("id", "BYTES", (3,), ["a", "b", "c"])])
+        for inputs, text in [([rows("add.x", [vector()])], "'add.id' is missing: the nodes of 'add.x' need one"),
+                             ([edge_index([("a", "q")], "add.edge_index", "BYTES")],
+                              "add.edge_index[1][0]: graph 'i' has no node 'q'")]:
+            error = refused(d, 400, "PATCH", "/v2/graphs/i", inputs)
             assert text in error, (text, error)
         assert good(d, "GET", "/v2/graphs/g")["version"] == 1, "nothing has changed"
         body = json.dumps({"inputs": [rows("add.x", [vector()])]})
