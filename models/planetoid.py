@@ -136,6 +136,7 @@ def gat(n_in, n_out):
 TASKS = {
     "gcn-cora": ("cora", gcn, 0.01, (5e-4, 0), 400, 100, 81.5),
     "gcn-citeseer": ("citeseer", gcn, 0.01, (5e-4, 0), 400, 100, 70.3),
+    "gcn-pubmed": ("pubmed", gcn, 0.01, (5e-4, 0), 400, 100, 79.0),
     "cheb-cora": ("cora", cheb, 0.01, (5e-4, 0), 400, 100, 81.2),
     "gat-cora": ("cora", gat, 0.005, (5e-4, 5e-4), 2000, 100, 83.0),
     "gae-cora": ("cora", None, 0.01, (0, 0), 200, 200, 91.0),

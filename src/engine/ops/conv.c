@@ -1,12 +1,12 @@
 /* conv.c - Conv over 1 to 3 spatial dims: groups, strides, dilations, pads, auto_pad.
  *
- * Each output position is a row of its receptive field; rows go through the packed weights as one
+ * Each output position is a row of its receptive field (conv_fields.c); rows go through the packed weights as one
  * product, a block of positions at a time, and the result is turned into channels-first order. */
-#include "ops.h"
+#include "conv.h"
 
 #include <string.h>
 
-enum { SPATIAL = 3, PANEL = 64, BLOCK_ROWS = 192 };
+enum { PANEL = 64, BLOCK_ROWS = 192 };
 enum auto_pad { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
 
 struct state {
@@ -18,20 +18,28 @@ struct state {
     float *bias;               /* per group padded to its panel width, or NULL */
 };
 
-/* Sizes of one call, spatial dims filled to three with ones. */
-struct geometry {
-    int dims;
-    size_t batch, channels, maps, group, in_per, out_per, field;
-    int64_t in[SPATIAL], out[SPATIAL], kernel[SPATIAL], stride[SPATIAL], dilation[SPATIAL];
-    int64_t pad[SPATIAL];
-    size_t positions;
-};
-
-static void pack_group(const struct rcd_tensor *w, size_t group, size_t out_per,
+/* The weights of a group; those of windows go kernel first, through `room` f32[out_per][field]. */
+static void pack_group(const struct rcd_tensor *w, size_t group, size_t out_per, float *room,
                        struct rcd_packed *p)
 {
-    size_t field = w->n / (size_t)w->dims[0];
-    rcd_pack(p, (const float *)w->data + group * out_per * field, 1, field, field, out_per, PANEL);
+    const size_t field = rcd__span(w->dims, 1, w->rank);
+    const float *from = (const float *)w->data + group * out_per * field;
+    if (room != NULL) {
+        const size_t in_per = (size_t)w->dims[1], kernel = (size_t)w->dims[2];
+        for (size_t m = 0; m < out_per; m++) {
+            for (size_t ch = 0; ch < in_per; ch++) {
+                for (size_t i = 0; i < kernel; i++)
+                    room[m * field + i * in_per + ch] = from[m * field + ch * kernel + i];
+            }
+        }
+        from = room;
+    }
+    rcd_pack(p, from, 1, field, field, out_per, PANEL);
+}
+
+static bool windows(const struct state *s, const struct rcd_tensor *w)
+{
+    return rcd__conv_windows(w->rank - 2, s->n_dilations > 0 ? s->dilations[0] : 1);
 }
 
 static rcd_status pack(struct rcd_check *k, struct state *s, const struct rcd_tensor *w,
@@ -50,18 +58,24 @@ static rcd_status pack(struct rcd_check *k, struct state *s, const struct rcd_te
         if (s->bias == NULL)
             return RCD_ENOMEM;
     }
+    float *room = windows(s, w) ? rcd_alloc(bytes) : NULL;
+    if (windows(s, w) && room == NULL)
+        return RCD_ENOMEM;
     rcd_weights how = RCD_WEIGHTS_F32;
     rcd_status st = rcd__weights_of(k, field, &how);
     for (size_t g = 0; st == RCD_OK && g < groups; g++) {
         s->packed[g].data = rcd__weights_new(k, how, bytes);
-        if (s->packed[g].data == NULL)
-            return RCD_ENOMEM;
-        pack_group(w, g, out_per, &s->packed[g]);
+        if (s->packed[g].data == NULL) {
+            st = RCD_ENOMEM;
+            break;
+        }
+        pack_group(w, g, out_per, room, &s->packed[g]);
         st = rcd__weights_keep(k, how, &s->packed[g]);
         if (b != NULL)
             memcpy(s->bias + g * padded, (const float *)b->data + g * out_per,
                    out_per * sizeof *s->bias);
     }
+    rcd_free(room);
     return st;
 }
 
@@ -120,7 +134,7 @@ static rcd_status check(struct rcd_check *k)
     const struct rcd_tensor *w = rcd__in_const(k, 1), *b = rcd__in_const(k, 2);
     if (st != RCD_OK || w == NULL || (rcd__has_in(k, 2) && b == NULL))
         return st;
-    if (w->rank < 3 || w->rank > 2 + SPATIAL || w->dims[0] % s->group != 0)
+    if (w->rank < 3 || w->rank > 2 + RCD__SPATIAL || w->dims[0] % s->group != 0)
         return rcd__refuse(k, "weights of rank %d with %lld groups are not run", w->rank,
                            (long long)s->group);
     if (b != NULL && b->n != (size_t)w->dims[0])
@@ -131,36 +145,36 @@ static rcd_status check(struct rcd_check *k)
 
 /* Sizes of one spatial dim: pads and output. */
 static rcd_status one_dim(const struct rcd_call *c, size_t r, const struct state *s,
-                          struct geometry *g, int d, int n_dims)
+                          struct rcd__conv *g, int i)
 {
-    size_t i = (size_t)d;
-    int64_t reach = (g->kernel[d] - 1) * g->dilation[d] + 1, end = 0;
+    const int d = RCD__SPATIAL - g->dims + i;
+    int64_t reach = (g->kernel[d] - 1) * g->dilation[d] + 1;
     if (s->auto_pad == SAME_UPPER || s->auto_pad == SAME_LOWER) {
         int64_t out = (g->in[d] + g->stride[d] - 1) / g->stride[d];
         int64_t total = (out - 1) * g->stride[d] + reach - g->in[d];
         total = total > 0 ? total : 0;
         g->pad[d] = s->auto_pad == SAME_UPPER ? total / 2 : total - total / 2;
-        end = total - g->pad[d];
+        g->end[d] = total - g->pad[d];
     } else if (s->auto_pad == NOTSET && s->n_pads > 0) {
         g->pad[d] = s->pads[i];
-        end = s->pads[i + (size_t)n_dims];
+        g->end[d] = s->pads[i + g->dims];
     }
-    int64_t room = g->in[d] + g->pad[d] + end - reach;
+    int64_t room = g->in[d] + g->pad[d] + g->end[d] - reach;
     if (room < 0)
         return rcd__fail(c, r, RCD_EINVAL,
-                         "spatial dim %d: %lld elements are fewer than the kernel's %lld", d,
-                         (long long)(g->in[d] + g->pad[d] + end), (long long)reach);
+                         "spatial dim %d: %lld elements are fewer than the kernel's %lld", i,
+                         (long long)(g->in[d] + g->pad[d] + g->end[d]), (long long)reach);
     g->out[d] = room / g->stride[d] + 1;
     g->positions *= (size_t)g->out[d];
     return RCD_OK;
 }
 
-static rcd_status measure(const struct rcd_call *c, size_t r, struct geometry *g)
+static rcd_status measure(const struct rcd_call *c, size_t r, struct rcd__conv *g)
 {
     const struct state *s = c->node->state;
     const struct rcd_tensor *x = rcd__in(c, 0, r), *w = rcd__in(c, 1, r), *b = rcd__in(c, 2, r);
     char tx[128], tw[128];
-    bool fits = x->rank == w->rank && x->rank >= 3 && x->rank <= 2 + SPATIAL &&
+    bool fits = x->rank == w->rank && x->rank >= 3 && x->rank <= 2 + RCD__SPATIAL &&
                 x->dims[1] == w->dims[1] * s->group && w->dims[0] % s->group == 0 &&
                 (b == NULL || b->n == (size_t)w->dims[0]);
     size_t n = fits ? (size_t)x->rank - 2 : 0;
@@ -173,99 +187,85 @@ static rcd_status measure(const struct rcd_call *c, size_t r, struct geometry *g
         return rcd__fail(c, r, RCD_EINVAL, "input %s and weights %s do not fit (group %lld)",
                          rcd_shape_text(tx, sizeof tx, x->rank, x->dims),
                          rcd_shape_text(tw, sizeof tw, w->rank, w->dims), (long long)s->group);
-    *g = (struct geometry){.dims = (int)n, .batch = (size_t)x->dims[0], .positions = 1};
+    *g = (struct rcd__conv){.dims = (int)n, .batch = (size_t)x->dims[0], .positions = 1};
     g->channels = (size_t)x->dims[1];
     g->maps = (size_t)w->dims[0];
     g->group = (size_t)s->group;
     g->in_per = g->channels / g->group;
     g->out_per = g->maps / g->group;
     g->field = g->maps > 0 ? w->n / g->maps : 0;
-    for (int d = 0; d < SPATIAL; d++) {
-        bool real = d < g->dims;
-        g->in[d] = real ? x->dims[2 + d] : 1;
-        g->kernel[d] = real ? w->dims[2 + d] : 1;
-        g->stride[d] = real && s->n_strides > 0 ? s->strides[d] : 1;
-        g->dilation[d] = real && s->n_dilations > 0 ? s->dilations[d] : 1;
-        g->out[d] = 1;
-    }
     rcd_status st = RCD_OK;
-    for (int d = 0; d < g->dims && st == RCD_OK; d++)
-        st = one_dim(c, r, s, g, d, g->dims);
+    for (int d = 0, i = g->dims - RCD__SPATIAL; d < RCD__SPATIAL && st == RCD_OK; d++, i++) {
+        g->in[d] = i >= 0 ? x->dims[2 + i] : 1;
+        g->kernel[d] = i >= 0 ? w->dims[2 + i] : 1;
+        g->stride[d] = i >= 0 && s->n_strides > 0 ? s->strides[i] : 1;
+        g->dilation[d] = i >= 0 && s->n_dilations > 0 ? s->dilations[i] : 1;
+        g->out[d] = 1;
+        if (i >= 0)
+            st = one_dim(c, r, s, g, i);
+    }
     return st;
 }
 
-/* The innermost dim of a field: kernel[2] elements of `line` from `from` on, zeros outside; NULL: all outside. */
-static void field_line(const struct geometry *g, const float *line, int64_t from, float *row)
-{
-    const int64_t n = g->kernel[2], step = g->dilation[2];
-    int64_t l = 0, end = 0; /* [l, end): inside */
-    if (line != NULL) {
-        l = from < 0 ? (-from + step - 1) / step : 0;
-        end = from < g->in[2] ? (g->in[2] - from + step - 1) / step : 0;
-        end = end < n ? end : n;
-        l = l < end ? l : end;
-    }
-    memset(row, 0, (size_t)l * sizeof *row);
-    if (step == 1 && end > l)
-        memcpy(row + l, line + from + l, (size_t)(end - l) * sizeof *row);
-    for (int64_t i = l; step != 1 && i < end; i++)
-        row[i] = line[from + i * step];
-    memset(row + end, 0, (size_t)(n - end) * sizeof *row);
-}
-
-/* The receptive field of output position `at`: f32[in_per][kernel...], zeros outside. */
-static void field_row(const struct geometry *g, const float *x, size_t at, float *row)
-{
-    int64_t o[SPATIAL] = {(int64_t)at / (g->out[1] * g->out[2]),
-                          (int64_t)at / g->out[2] % g->out[1], (int64_t)at % g->out[2]};
-    for (size_t ch = 0; ch < g->in_per; ch++, x += g->in[0] * g->in[1] * g->in[2]) {
-        for (int64_t i = 0; i < g->kernel[0]; i++) {
-            int64_t a = o[0] * g->stride[0] + i * g->dilation[0] - g->pad[0];
-            for (int64_t j = 0; j < g->kernel[1]; j++) {
-                int64_t b = o[1] * g->stride[1] + j * g->dilation[1] - g->pad[1];
-                bool in = a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1];
-                field_line(g, in ? x + (a * g->in[1] + b) * g->in[2] : NULL,
-                           o[2] * g->stride[2] - g->pad[2], row);
-                row += g->kernel[2];
-            }
-        }
-    }
-}
-
 struct block {
-    float *fields, *results;
-    void *scratch; /* of the product */
+    size_t rows;    /* of the memory here: output positions done together */
+    bool windows;   /* fields are found in the image turned to rows of channels, */
+    float *turned;  /* made here; */
+    float *fields;  /* else they are copied here: f32[rows][field] */
+    float *results; /* f32[rows][padded] */
+    void *scratch;  /* of the product */
     const float **a;
     float **c;
 };
 
-static rcd_status block_new(const struct rcd_call *c, size_t r, const struct geometry *g,
-                            const struct rcd_packed *w, struct block *b)
+static rcd_status block_new(const struct rcd_call *c, size_t r, const struct rcd__conv *g,
+                            const struct rcd_packed *w, bool windows, struct block *b)
 {
     const size_t padded = w->padded;
-    b->scratch = rcd__scratch(c, r, rcd_gemm_scratch(w, BLOCK_ROWS));
-    b->fields = rcd__scratch(c, r, BLOCK_ROWS * g->field * sizeof(float));
-    b->results = rcd__scratch(c, r, BLOCK_ROWS * padded * sizeof(float));
-    b->a = rcd__scratch(c, r, BLOCK_ROWS * sizeof *b->a);
-    b->c = rcd__scratch(c, r, BLOCK_ROWS * sizeof *b->c);
-    if (b->fields == NULL || b->results == NULL || b->a == NULL || b->c == NULL ||
-        b->scratch == NULL)
+    size_t own = 0;
+    *b = (struct block){.windows = windows};
+    b->rows = g->positions < BLOCK_ROWS ? g->positions : BLOCK_ROWS;
+    if (windows && !rcd__conv_turned(g, &own))
+        return rcd__fail(c, r, RCD_EINVAL, "%zu channels with their pads are too large", g->in_per);
+    if (!windows)
+        own = b->rows * g->field;
+    float *image = rcd__scratch(c, r, own * sizeof *image);
+    b->turned = b->fields = image;
+    b->scratch = rcd__scratch(c, r, rcd_gemm_scratch(w, b->rows));
+    b->results = rcd__scratch(c, r, b->rows * padded * sizeof(float));
+    b->a = rcd__scratch(c, r, b->rows * sizeof *b->a);
+    b->c = rcd__scratch(c, r, b->rows * sizeof *b->c);
+    if (image == NULL || b->results == NULL || b->a == NULL || b->c == NULL || b->scratch == NULL)
         return RCD_ENOMEM;
-    for (size_t i = 0; i < BLOCK_ROWS; i++) {
+    for (size_t i = 0; i < b->rows; i++) {
         b->a[i] = b->fields + i * g->field;
         b->c[i] = b->results + i * padded;
     }
     return RCD_OK;
 }
 
+/* The fields of output positions [from, from + n). */
+static void block_fields(const struct rcd__conv *g, const struct block *b, const float *x,
+                         size_t from, size_t n)
+{
+    const size_t step = (size_t)g->stride[RCD__SPATIAL - 1] * g->in_per;
+    for (size_t i = 0; i < n; i++) {
+        if (b->windows)
+            b->a[i] = x + (from + i) * step;
+        else
+            rcd__conv_field(g, x, from + i, b->fields + i * g->field);
+    }
+}
+
 /* One image, one group: x f32[in_per][in...] -> o f32[out_per][out...]. */
-static void one_group(const struct rcd_call *c, const struct geometry *g, const struct block *b,
+static void one_group(const struct rcd_call *c, const struct rcd__conv *g, const struct block *b,
                       const struct rcd_packed *w, const float *bias, const float *x, float *o)
 {
-    for (size_t from = 0; from < g->positions; from += BLOCK_ROWS) {
-        size_t n = g->positions - from < BLOCK_ROWS ? g->positions - from : BLOCK_ROWS;
-        for (size_t i = 0; i < n; i++)
-            field_row(g, x, from + i, b->fields + i * g->field);
+    if (b->windows)
+        x = rcd__conv_turn(g, x, b->turned);
+    for (size_t from = 0; from < g->positions; from += b->rows) {
+        size_t n = g->positions - from < b->rows ? g->positions - from : b->rows;
+        block_fields(g, b, x, from, n);
         struct rcd_gemm product = {.rows = n,
                                    .a = b->a,
                                    .c = b->c,
@@ -282,7 +282,7 @@ static void one_group(const struct rcd_call *c, const struct geometry *g, const 
 }
 
 /* Weights made at run time are packed in scratch. */
-static rcd_status pack_now(const struct rcd_call *c, size_t r, const struct geometry *g,
+static rcd_status pack_now(const struct rcd_call *c, size_t r, const struct rcd__conv *g,
                            struct rcd_packed **ret, float **ret_bias)
 {
     const struct rcd_tensor *w = rcd__in(c, 1, r), *b = rcd__in(c, 2, r);
@@ -293,13 +293,16 @@ static rcd_status pack_now(const struct rcd_call *c, size_t r, const struct geom
         return RCD_ENOMEM;
     if (!rcd_packed_bytes(g->field, g->out_per, &bytes))
         return rcd__fail(c, r, RCD_EINVAL, "the weights are too large");
+    float *room = NULL;
+    if (windows(c->node->state, w) && (room = rcd__scratch(c, r, bytes)) == NULL)
+        return RCD_ENOMEM;
     if (b != NULL)
         memset(*ret_bias, 0, g->group * padded * sizeof **ret_bias);
     for (size_t i = 0; i < g->group; i++) {
         (*ret)[i].data = rcd__scratch(c, r, bytes);
         if ((*ret)[i].data == NULL)
             return RCD_ENOMEM;
-        pack_group(w, i, g->out_per, &(*ret)[i]);
+        pack_group(w, i, g->out_per, room, &(*ret)[i]);
         if (b != NULL)
             memcpy(*ret_bias + i * padded, (const float *)b->data + i * g->out_per,
                    g->out_per * sizeof **ret_bias);
@@ -310,7 +313,7 @@ static rcd_status pack_now(const struct rcd_call *c, size_t r, const struct geom
 static rcd_status run(struct rcd_call *c, size_t r)
 {
     const struct state *s = c->node->state;
-    struct geometry g = {.dims = 0};
+    struct rcd__conv g = {.dims = 0};
     struct rcd_packed *packed = s->packed;
     float *bias = s->bias;
     rcd_status st = measure(c, r, &g);
@@ -318,14 +321,16 @@ static rcd_status run(struct rcd_call *c, size_t r)
         st = pack_now(c, r, &g, &packed, &bias);
     if (st != RCD_OK)
         return st;
-    int64_t dims[2 + SPATIAL] = {(int64_t)g.batch, (int64_t)g.maps, g.out[0], g.out[1], g.out[2]};
+    int64_t dims[2 + RCD__SPATIAL] = {(int64_t)g.batch, (int64_t)g.maps};
+    for (int i = 0; i < g.dims; i++)
+        dims[2 + i] = g.out[RCD__SPATIAL - g.dims + i];
     struct rcd_tensor *out = NULL;
     st = rcd__new_out(c, 0, r, RCD_F32, 2 + g.dims, dims, &out);
     if (st != RCD_OK || out == NULL || out->n == 0)
         return st;
     size_t padded = (g.out_per + RCD_LANES - 1) / RCD_LANES * RCD_LANES;
     struct block b;
-    st = block_new(c, r, &g, &packed[0], &b);
+    st = block_new(c, r, &g, &packed[0], windows(s, rcd__in(c, 1, r)), &b);
     if (st != RCD_OK)
         return st;
     size_t image = (size_t)(g.in[0] * g.in[1] * g.in[2]);

@@ -1,7 +1,7 @@
 /* fill.c - tensors made from shapes and numbers: Shape, Size, ConstantOfShape, Range, OneHot, EyeLike,
  * Trilu. (Constant nodes are tensors already when the file is loaded.) */
 #include "../blame.h"
-#include "ops.h"
+#include "move.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,8 +108,7 @@ static rcd_status run_constant(struct rcd_call *c, size_t r)
         memset(out->data, 0, out->n * elem);
         return RCD_OK;
     }
-    for (size_t i = 0; i < out->n; i++)
-        memcpy((char *)out->data + i * elem, s->value->data, elem);
+    rcd__repeat(out->data, out->n, elem, s->value->data);
     return RCD_OK;
 }
 
@@ -220,8 +219,7 @@ static rcd_status run_onehot(struct rcd_call *c, size_t r)
         return st;
     size_t elem = rcd_dtype_size(values->dtype), inner = rcd__span(idx->dims, axis, idx->rank);
     const char *off = values->data, *on = off + elem;
-    for (size_t i = 0; i < out->n; i++)
-        memcpy((char *)out->data + i * elem, off, elem);
+    rcd__repeat(out->data, out->n, elem, off);
     for (size_t i = 0; i < idx->n; i++) {
         int64_t v = whole_at(idx, i);
         v = v < 0 ? v + classes : v;

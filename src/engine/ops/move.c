@@ -84,3 +84,12 @@ void rcd__gather_box(void *out, const void *in, size_t elem, int rank, const int
             return;
     }
 }
+
+void rcd__repeat(void *out, size_t n, size_t elem, const void *value)
+{
+    if (n == 0)
+        return;
+    memcpy(out, value, elem);
+    for (size_t have = 1; have < n; have *= 2)
+        memcpy((char *)out + have * elem, out, (n - have < have ? n - have : have) * elem);
+}

@@ -9,3 +9,5 @@ void rcd__gather_box(void *out, const void *in, size_t elem, int rank, const int
                      const int64_t *stride);
 /** Dense row-major strides of a shape, in elements. */
 void rcd__strides(int rank, const int64_t *dims, int64_t *ret);
+/** n times the element `value`; out and value do not overlap. */
+void rcd__repeat(void *out, size_t n, size_t elem, const void *value);

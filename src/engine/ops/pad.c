@@ -1,6 +1,6 @@
 /* pad.c - Pad: constant, reflect, edge, wrap; pads and value as attributes (opset < 11) or inputs.
  * Negative pads crop. */
-#include "ops.h"
+#include "move.h"
 
 #include <string.h>
 
@@ -94,6 +94,35 @@ static int64_t source(enum mode mode, int64_t i, int64_t n)
     }
 }
 
+/* The last axis of a tensor. */
+struct line {
+    enum mode mode;
+    int64_t n, begin; /* elements, and places before the first (fewer than none: it begins later) */
+    int64_t padded;
+    size_t elem;
+    const void *fill;
+};
+
+/* x: NULL where all is the constant. */
+static void pad_line(const struct line *l, const char *x, char *out)
+{
+    int64_t from = l->begin > 0 ? l->begin : 0, to = l->begin + l->n; /* [from, to) is a copy */
+    from = from < l->padded ? from : l->padded;
+    to = to < l->padded ? to : l->padded;
+    to = x == NULL || to < from ? from : to;
+    if (to > from)
+        memcpy(out + from * (int64_t)l->elem, x + (from - l->begin) * (int64_t)l->elem,
+               (size_t)(to - from) * l->elem);
+    if (l->mode == CONSTANT) {
+        rcd__repeat(out, (size_t)from, l->elem, l->fill);
+        rcd__repeat(out + to * (int64_t)l->elem, (size_t)(l->padded - to), l->elem, l->fill);
+        return;
+    }
+    for (int64_t i = from == 0 ? to : 0; i < l->padded; i = i + 1 == from ? to : i + 1)
+        memcpy(out + i * (int64_t)l->elem,
+               x + source(l->mode, i - l->begin, l->n) * (int64_t)l->elem, l->elem);
+}
+
 static rcd_status shape_of(const struct rcd_call *c, size_t r, const struct rcd_tensor *x,
                            const int64_t *begin, const int64_t *end, int64_t *dims)
 {
@@ -128,16 +157,22 @@ static rcd_status run(struct rcd_call *c, size_t r)
     const void *fill = value != NULL && value->n == 1 ? value->data : zero;
     if (!s->inputs)
         fill = &s->value;
+    if (x->rank == 0) {
+        memcpy(out->data, x->data, elem);
+        return RCD_OK;
+    }
+    const int last = x->rank - 1;
+    struct line line = {s->mode, x->dims[last], begin[last], dims[last], elem, fill};
     int64_t at[RCD_MAX_RANK] = {0};
-    for (size_t o = 0; o < out->n; o++) {
+    for (size_t o = 0; o < out->n; o += (size_t)dims[last]) {
         int64_t from = 0;
-        for (int d = 0; d < x->rank && from >= 0; d++) {
+        for (int d = 0; d < last && from >= 0; d++) {
             int64_t i = source(s->mode, at[d] - begin[d], x->dims[d]);
             from = i < 0 ? -1 : from * x->dims[d] + i;
         }
-        memcpy((char *)out->data + o * elem,
-               from < 0 ? fill : (const char *)x->data + from * (int64_t)elem, elem);
-        for (int d = x->rank - 1; d >= 0 && ++at[d] == dims[d]; d--)
+        pad_line(&line, from < 0 ? NULL : (const char *)x->data + from * line.n * (int64_t)elem,
+                 (char *)out->data + o * elem);
+        for (int d = last - 1; d >= 0 && ++at[d] == dims[d]; d--)
             at[d] = 0;
     }
     return RCD_OK;

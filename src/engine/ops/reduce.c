@@ -222,6 +222,15 @@ static double log_sum_exp(const struct rcd_tensor *x, size_t offset, const struc
     return max + log(sum);
 }
 
+/* The kernels' maximum of fewer elements than lanes: in order. */
+static float short_max(size_t n, const float *x)
+{
+    float best = x[0];
+    for (size_t i = 1; i < n; i++)
+        best = x[i] > best || x[i] != x[i] ? x[i] : best;
+    return best;
+}
+
 /* One run of neighbours: the kernels' 16-lane tree. */
 static bool fast_f32(const struct rcd_call *c, enum kind kind, const struct plan *p, const float *x,
                      float *o)
@@ -232,7 +241,7 @@ static bool fast_f32(const struct rcd_call *c, enum kind kind, const struct plan
     if (!dense || (kind != SUM && kind != MEAN && kind != MAX) || p->count == 0)
         return false;
     if (kind == MAX)
-        *o = c->kern->max(p->count, x);
+        *o = p->count < RCD_LANES ? short_max(p->count, x) : c->kern->max(p->count, x);
     else
         *o = finish_F32(kind, c->kern->sum(p->count, x), p->count);
     return true;

@@ -86,6 +86,63 @@ static void read_item(const struct rcd_tensor *x, size_t from, struct item *ret)
         ret->i = rcd__int_at(x, from);
 }
 
+/* Elements from + i * step, i < n, best first. */
+static void order_items(const struct rcd_tensor *x, size_t from, size_t n, size_t step,
+                        bool largest, struct item *items)
+{
+    for (size_t i = 0; i < n; i++) {
+        read_item(x, from + i * step, &items[i]);
+        items[i].at = (int64_t)i;
+    }
+    qsort(items, n, sizeof *items, largest ? descending : ascending);
+}
+
+/* ---- float32: one number for a value and its place, so that numbers alone are compared ------------------ */
+
+enum { FEW = 48 }; /* are sorted by insertion */
+
+/* In the order of values; -0 as 0, NaN above all. */
+static uint32_t in_order(float f)
+{
+    uint32_t bits = 0;
+    f = f + 0.0f; /* -0 becomes 0 */
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f)
+        return UINT32_MAX;
+    return bits >> 31 != 0 ? ~bits : bits | 1u << 31;
+}
+
+static int lower(const void *pa, const void *pb)
+{
+    const uint64_t a = *(const uint64_t *)pa, b = *(const uint64_t *)pb;
+    return (a > b) - (a < b);
+}
+
+static void sort_keys(uint64_t *keys, size_t n)
+{
+    if (n > FEW) {
+        qsort(keys, n, sizeof *keys, lower);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        const uint64_t key = keys[i];
+        size_t at = i;
+        for (; at > 0 && keys[at - 1] > key; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = key;
+    }
+}
+
+/* The places of x[i * step], i < n, best first. */
+static void order_f32(const float *x, size_t n, size_t step, bool largest, uint64_t *keys)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t key = in_order(x[i * step]);
+        keys[i] = (uint64_t)(largest ? ~key : key) << 32 | i;
+    }
+    sort_keys(keys, n);
+}
+
 static rcd_status outputs(const struct rcd_call *c, size_t r, const struct rcd_tensor *x, int axis,
                           int64_t k, struct rcd_tensor **values, struct rcd_tensor **indices)
 {
@@ -112,25 +169,34 @@ static rcd_status run(struct rcd_call *c, size_t r)
                          axis, (long long)x->dims[axis]);
     struct rcd_tensor *values = NULL, *indices = NULL;
     st = outputs(c, r, x, axis, k, &values, &indices);
+    if (st != RCD_OK)
+        return st;
     size_t n = (size_t)x->dims[axis], inner = rcd__span(x->dims, axis + 1, x->rank);
-    struct item *items = st == RCD_OK ? rcd__scratch(c, r, n * sizeof *items) : NULL;
-    if (items == NULL)
-        return st != RCD_OK ? st : RCD_ENOMEM;
+    const bool keyed = x->dtype == RCD_F32 && n <= UINT32_MAX;
+    struct item *items = NULL;
+    uint64_t *keys = NULL;
+    void *room = rcd__scratch(c, r, n * (keyed ? sizeof *keys : sizeof *items));
+    if (room == NULL)
+        return RCD_ENOMEM;
+    if (keyed)
+        keys = room;
+    else
+        items = room;
     size_t elem = rcd_dtype_size(x->dtype), rows = n > 0 ? x->n / n : 0;
     for (size_t o = 0; o < rows; o++) {
         size_t from = o / inner * n * inner + o % inner;
         size_t to = o / inner * (size_t)k * inner + o % inner;
-        for (size_t i = 0; i < n; i++) {
-            read_item(x, from + i * inner, &items[i]);
-            items[i].at = (int64_t)i;
-        }
-        qsort(items, n, sizeof *items, s->largest != 0 ? descending : ascending);
+        if (keyed)
+            order_f32((const float *)x->data + from, n, inner, s->largest != 0, keys);
+        else
+            order_items(x, from, n, inner, s->largest != 0, items);
         for (size_t i = 0; i < (size_t)k; i++) {
+            const int64_t place = keyed ? (int64_t)(keys[i] & UINT32_MAX) : items[i].at;
             if (values != NULL)
                 memcpy((char *)values->data + (to + i * inner) * elem,
-                       (const char *)x->data + (from + (size_t)items[i].at * inner) * elem, elem);
+                       (const char *)x->data + (from + (size_t)place * inner) * elem, elem);
             if (indices != NULL)
-                ((int64_t *)indices->data)[to + i * inner] = items[i].at;
+                ((int64_t *)indices->data)[to + i * inner] = place;
         }
     }
     return RCD_OK;
