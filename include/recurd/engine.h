@@ -46,6 +46,9 @@ rcd_weights rcd_plan_weights(const rcd_plan *p);
 size_t rcd_plan_weight_bytes(const rcd_plan *p, size_t *ret_f32);
 /** Index of the output that carries on state input i of rcd_plan_inputs, or -1. */
 int rcd_plan_state_output(const rcd_plan *p, size_t input);
+/** Index of an input along whose first axis the rows of an output lie (as many of them in every request), or -1: none
+ * is known. The first such input. */
+int rcd_plan_output_rows(const rcd_plan *p, size_t output);
 /** What was warned about at load, one line each (f.e. scatter without reduction). */
 const char *const *rcd_plan_warnings(const rcd_plan *p, size_t *ret_n);
 

@@ -33,6 +33,11 @@ struct rcd_graph_parts {
     size_t max_bytes;                       /* of the graph; RCD_ETOOBIG */
 };
 
+/** What the name of a tensor says: its type ("" without one) and whether it belongs to edges; of edges the types of the nodes
+ * at their ends. A type longer than a name may be is cut. */
+bool rcd_graph_name_of(const char *tensor, char ret_type[RCD_GRAPH_NAME_MAX + 1],
+                       char ret_ends[2][RCD_GRAPH_NAME_MAX + 1]);
+
 /** Letters, digits and . _ - : up to RCD_GRAPH_NAME_MAX. */
 bool rcd_graph_name_ok(const char *name);
 

@@ -113,13 +113,29 @@ static bool pick(struct rcd_arena *a, const struct rcd_tensor *t, const int64_t 
     return ret->data != NULL;
 }
 
+/* The ids of the nodes that the rows belong to; NULL: they have none. */
+static const struct rcd_tensor *ids_of_rows(const struct rcd__graph_listener *l)
+{
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    char name[RCD_GRAPH_NAME_MAX + 8] = "id";
+    const rcd_plan *plan = rcd_version_plan(l->version);
+    const int input = rcd_plan_output_rows(plan, l->output);
+    size_t n = 0;
+    if (input >= 0) {
+        if (rcd_graph_name_of(rcd_plan_inputs(plan, &n)[input].name, type, ends))
+            return NULL;
+        snprintf(name, sizeof name, "%s%sid", type, type[0] != '\0' ? "." : "");
+    }
+    return rcd_graph_tensor(l->now, name);
+}
+
 static bool encode(const struct rcd__graph_listener *l, const int64_t *at, size_t n,
                    struct rcd_arena *a, struct rcd_buf *b)
 {
     size_t n_out = 0, json_len = 0;
     const rcd_plan *plan = rcd_version_plan(l->version);
     const struct rcd_io *io = rcd_plan_outputs(plan, &n_out);
-    const struct rcd_tensor *ids = rcd_graph_tensor(l->now, "id");
+    const struct rcd_tensor *ids = ids_of_rows(l);
     const int64_t dims[1] = {(int64_t)n};
     struct rcd_tensor nodes, id, rows;
     if (!rcd_tensor_shape(&nodes, RCD_I64, 1, dims) ||

@@ -48,13 +48,47 @@ static const char *node_type(const rcd_graph *g)
     return only;
 }
 
-rcd_status rcd__graph_nodes(struct rcd__infer *x, const struct rcd_tensor *who, int64_t **ret,
-                            struct rcd_error *err)
+const char *rcd__graph_node_type(const struct rcd__infer *x)
+{
+    return x->on_graph.type != NULL ? x->on_graph.type : node_type(x->on_graph.graph);
+}
+
+rcd_status rcd__graph_nodes(struct rcd__infer *x, const char *type, const struct rcd_tensor *who,
+                            int64_t **ret, struct rcd_error *err)
 {
     *ret = rcd_arena_alloc_aligned(&x->arena, (who->n + 1) * sizeof **ret);
     if (*ret == NULL)
         return rcd_fail(err, RCD_ENOMEM, "no memory for the request");
-    return rcd_graph_find(x->on_graph.graph, node_type(x->on_graph.graph), who, *ret, err);
+    return rcd_graph_find(x->on_graph.graph, type, who, *ret, err);
+}
+
+/* Ids in an input: those of the type in its name, in `paper.cites.paper.edge_pairs` [2, K] one for each end. */
+static rcd_status ids_to_indices(struct rcd__infer *x, const char *name, struct rcd_tensor *t,
+                                 struct rcd_error *err)
+{
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    int64_t *index[2] = {NULL, NULL};
+    rcd_status st = RCD_OK;
+    if (!rcd_graph_name_of(name, type, ends) || type[0] == '\0' || t->rank != 2 ||
+        t->dims[0] != 2) {
+        st = rcd__graph_nodes(x, type[0] != '\0' ? type : node_type(x->on_graph.graph), t,
+                              &index[0], err);
+    } else {
+        struct rcd_tensor side = *t;
+        side.n = t->n / 2;
+        index[0] = rcd_arena_alloc_aligned(&x->arena, (t->n + 1) * sizeof **index);
+        if (index[0] == NULL)
+            return rcd_fail(err, RCD_ENOMEM, "no memory for the request");
+        for (size_t r = 0; st == RCD_OK && r < 2; r++) {
+            side.data = (struct rcd_bytes *)t->data + r * side.n;
+            st = rcd_graph_find(x->on_graph.graph, ends[r], &side, index[0] + r * side.n, err);
+        }
+    }
+    if (st != RCD_OK)
+        return rcd_error_prefix(err, st, "input '%s': ", name);
+    t->dtype = RCD_I64;
+    t->data = index[0];
+    return RCD_OK;
 }
 
 /* Sorted edges, degrees and loops need not wait for what is in such an input: its shape is known. */
@@ -75,13 +109,10 @@ rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct
                         RCD__MAX_FIXED);
     for (size_t i = 0; i < n; i++) {
         const struct rcd_tensor *t = rcd_graph_tensor(o->graph, io[i].name);
-        if (in[i].dtype == RCD_BYTES && io[i].dtype == RCD_I64) { /* ids of nodes */
-            int64_t *index = NULL;
-            rcd_status st = rcd__graph_nodes(x, &in[i], &index, err);
+        if (in[i].dtype == RCD_BYTES && io[i].dtype == RCD_I64) {
+            rcd_status st = ids_to_indices(x, io[i].name, &in[i], err);
             if (st != RCD_OK)
-                return rcd_error_prefix(err, st, "input '%s': ", io[i].name);
-            in[i].dtype = RCD_I64;
-            in[i].data = index;
+                return st;
         }
         if (rcd_plan_state_output(rcd_version_plan(x->version), i) >= 0)
             continue;
@@ -97,18 +128,32 @@ rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in, struct
         if (t != NULL || derived)
             o->fixed |= UINT64_C(1) << i;
     }
-    const int64_t rows = rcd_graph_nodes(o->graph, node_type(o->graph));
+    const int64_t rows = rcd_graph_nodes(o->graph, rcd__graph_node_type(x));
     o->n_rows = rows > 0 ? (size_t)rows : 0;
     x->job.rows = 1;
     return RCD_OK;
 }
 
-rcd_status rcd__graph_rows(struct rcd__infer *x, const struct rcd_tensor **t, struct rcd_error *err)
+/* Are the rows of an output those of another type, or of edges? Where that is not known, their number tells. */
+static bool of_others(const struct rcd__infer *x, size_t output)
+{
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    const rcd_plan *plan = rcd_version_plan(x->version);
+    const int input = rcd_plan_output_rows(plan, output);
+    size_t n = 0;
+    if (input < 0 || x->on_graph.graph == NULL)
+        return false;
+    const bool edges = rcd_graph_name_of(rcd_plan_inputs(plan, &n)[input].name, type, ends);
+    return edges || (type[0] != '\0' && strcmp(type, rcd__graph_node_type(x)) != 0);
+}
+
+rcd_status rcd__graph_rows(struct rcd__infer *x, size_t output, const struct rcd_tensor **t,
+                           struct rcd_error *err)
 {
     const struct rcd__on_graph *o = &x->on_graph;
     const struct rcd_tensor *from = *t;
     if (o->nodes == NULL || from->rank < 1 || from->dims[0] != (int64_t)o->n_rows ||
-        from->dtype == RCD_BYTES || o->n_rows == 0)
+        from->dtype == RCD_BYTES || o->n_rows == 0 || of_others(x, output))
         return RCD_OK;
     struct rcd_tensor *to = rcd_arena_calloc(&x->arena, 1, sizeof *to);
     const size_t row = from->n / o->n_rows * rcd_dtype_size(from->dtype);

@@ -2,7 +2,7 @@
  *   batch_ptr i64[graphs + 1]   graph g has the nodes batch_ptr[g] .. batch_ptr[g + 1] - 1; becomes the model's
  *                               `batch` i64[nodes], so that graph-level outputs have a row per graph
  *   targets   i64[k]            of outputs with a row per node, the rows of these nodes (`nodes` means the same)
- * On a registered graph `targets` may be ids, too. */
+ * On a registered graph `targets` may be ids, too, and `paper.nodes` those of a type. */
 #include "graphs.h"
 #include "infer_int.h"
 
@@ -24,8 +24,20 @@ bool rcd__graph_beside(struct rcd__infer *x, const struct rcd_wire_input *given)
         x->batch_ptr = &given->tensor;
         return true;
     }
-    if (strcmp(given->name, "targets") != 0 && strcmp(given->name, "nodes") != 0)
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    (void)rcd_graph_name_of(given->name, type, ends);
+    const char *base = type[0] != '\0' ? given->name + strlen(type) + 1 : given->name;
+    if (strcmp(base, "targets") != 0 && strcmp(base, "nodes") != 0)
         return false;
+    if (type[0] != '\0') { /* of a type */
+        char *own = x->on_graph.graph != NULL && x->targets == NULL
+                        ? rcd_arena_alloc(&x->arena, strlen(type) + 1)
+                        : NULL;
+        if (own == NULL)
+            return false;
+        memcpy(own, type, strlen(type) + 1);
+        x->on_graph.type = own;
+    }
     if (x->on_graph.graph == NULL && input_named(x, "edge_index", &io) == SIZE_MAX)
         return false;
     x->targets = &given->tensor;
@@ -106,7 +118,7 @@ static rcd_status take_targets(struct rcd__infer *x, const struct rcd_tensor *in
     const struct rcd_tensor *t = x->targets;
     o->n_nodes = t->n;
     if (o->graph != NULL)
-        return rcd__graph_nodes(x, t, &o->nodes, err);
+        return rcd__graph_nodes(x, rcd__graph_node_type(x), t, &o->nodes, err);
     const int64_t nodes = nodes_of(x, in);
     if (nodes < 0)
         return rcd_fail(err, RCD_EINVAL, "'targets' names rows of 'x', which is not there");

@@ -17,9 +17,12 @@ void rcd__graph_forget(rcd_api *api, const char *name);
 
 /** After the parameters: find the graph. RCD_ENOTFOUND, RCD_ECONFLICT. */
 RCD_MUST_CHECK rcd_status rcd__graph_find(struct rcd__infer *x, struct rcd_error *err);
-/** Nodes by id or index, as indices in the request's memory. RCD_EINVAL, RCD_ENOMEM. */
-RCD_MUST_CHECK rcd_status rcd__graph_nodes(struct rcd__infer *x, const struct rcd_tensor *who,
-                                           int64_t **ret, struct rcd_error *err);
+/** The type of the nodes that a request asks for. */
+const char *rcd__graph_node_type(const struct rcd__infer *x);
+/** Nodes of a type by id or index, as indices in the request's memory. RCD_EINVAL, RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__graph_nodes(struct rcd__infer *x, const char *type,
+                                           const struct rcd_tensor *who, int64_t **ret,
+                                           struct rcd_error *err);
 /** After the inputs: which come from the graph, which nodes are asked for. RCD_EINVAL. */
 RCD_MUST_CHECK rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_tensor *in,
                                             struct rcd_error *err);
@@ -27,9 +30,9 @@ RCD_MUST_CHECK rcd_status rcd__graph_inputs(struct rcd__infer *x, struct rcd_ten
  * could not be made (then with an error). */
 RCD_MUST_CHECK bool rcd__graph_bind(struct rcd__infer *x,
                                     void (*go)(struct rcd__infer *x, const struct rcd_error *err));
-/** The rows of the nodes that were asked for, in place of all. RCD_ENOMEM. */
-RCD_MUST_CHECK rcd_status rcd__graph_rows(struct rcd__infer *x, const struct rcd_tensor **t,
-                                          struct rcd_error *err);
+/** Of an output, the rows of the nodes that were asked for, in place of all. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__graph_rows(struct rcd__infer *x, size_t output,
+                                          const struct rcd_tensor **t, struct rcd_error *err);
 void rcd__graph_release(struct rcd__infer *x);
 
 /* ---- graph_derive.c: inputs that follow from a graph ------------------------------------------------- */

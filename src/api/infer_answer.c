@@ -95,7 +95,7 @@ rcd_status rcd__infer_encode(struct rcd__infer *x, struct rcd_error *err)
         const struct rcd__asked *a = &x->asked[i];
         results[i] = (struct rcd_wire_result){
             .name = io[a->index].name, .tensor = &x->job.infer.out[a->index], .binary = a->binary};
-        rcd_status st = rcd__graph_rows(x, &results[i].tensor, err);
+        rcd_status st = rcd__graph_rows(x, a->index, &results[i].tensor, err);
         if (st == RCD_OK && a->classification > 0)
             st = classify(x, a, &results[i], err);
         if (st != RCD_OK)

@@ -29,8 +29,10 @@ struct rcd__on_graph {
     uint64_t fixed;   /* bit per input that comes from it */
     uint64_t sized;   /* ... that the request brings, with a row for each of its nodes or edges */
     rcd_bound *bound; /* a reference */
-    size_t n_rows;    /* nodes of the graph */
-    int64_t *nodes;   /* those asked for; NULL: all */
+    const char
+        *type; /* of the nodes asked for, in the request's memory; NULL: the only one there is */
+    size_t n_rows;  /* nodes of that type */
+    int64_t *nodes; /* those asked for; NULL: all */
     size_t n_nodes;
     struct rcd__infer *next; /* waits for the same binding */
     void (*go)(struct rcd__infer *x, const struct rcd_error *err);

@@ -106,14 +106,21 @@ static int add_input(const struct ctl_args *args, const char *text, const json_t
     return CTL_OK;
 }
 
-/* --nodes: a list of indices, or of ids. */
+/* --nodes: a list of indices, or of ids; TYPE=LIST for those of a type. */
 static int add_nodes(const struct ctl_args *args, json_t *inputs)
 {
-    json_t *data = input_data("nodes", args->nodes);
+    char name[256] = "nodes";
+    const size_t type = strcspn(args->nodes, "=[@");
+    const char *list = args->nodes;
+    if (list[type] == '=') {
+        snprintf(name, sizeof name, "%.*s.nodes", (int)(type < 200 ? type : 200), list);
+        list += type + 1;
+    }
+    json_t *data = input_data("nodes", list);
     if (data == NULL)
         return CTL_USAGE;
     bool ids = json_is_string(json_array_get(data, 0));
-    json_array_append_new(inputs, json_pack("{s:s, s:s, s:[i], s:o}", "name", "nodes", "datatype",
+    json_array_append_new(inputs, json_pack("{s:s, s:s, s:[i], s:o}", "name", name, "datatype",
                                             ids ? "BYTES" : "INT64", "shape",
                                             (int)json_array_size(data), "data", data));
     return CTL_OK;

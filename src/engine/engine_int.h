@@ -88,6 +88,7 @@ struct rcd_plan {
     size_t n_inputs, n_outputs;
     struct rcd_io *inputs, *outputs;
     int *state_output;       /* per input: output index or -1 */
+    int *output_rows;        /* per output: input index or -1 */
     int *time_in, *time_out; /* per input, output: time axis or -1 */
     bool *spreads;           /* per input: one row may stand for all edges (spread.c) */
     bool steps;              /* proved: may be run in pieces along them */

@@ -88,6 +88,11 @@ int rcd_plan_state_output(const rcd_plan *p, size_t input)
     return p->state_output[input];
 }
 
+int rcd_plan_output_rows(const rcd_plan *p, size_t output)
+{
+    return p->output_rows[output];
+}
+
 rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
                             struct rcd_error *err)
 {

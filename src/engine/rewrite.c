@@ -52,6 +52,24 @@ static rcd_status simplify(struct rcd__rewrite *w, struct rcd__joins *joins)
     return room ? rcd__plan_simplify(w) : rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
 }
 
+/* Which input's rows an output has. */
+static bool note_output_rows(const struct rcd__rewrite *w)
+{
+    const struct rcd_body *main = &w->p->main;
+    const struct rcd__fact *facts = w->sym.facts;
+    int *rows = w->p->output_rows = rcd_arena_calloc(&w->p->arena, main->n_outputs, sizeof *rows);
+    for (size_t o = 0; rows != NULL && o < main->n_outputs; o++) {
+        const struct rcd__fact *y = &facts[main->outputs[o]];
+        rows[o] = -1;
+        for (size_t i = 0; i < main->n_inputs && y->rank > 0 && rows[o] < 0; i++) {
+            const struct rcd__fact *x = &facts[main->inputs[i]];
+            if (x->rank > 0 && rcd__term_equal(x->dims[0], y->dims[0]))
+                rows[o] = (int)i;
+        }
+    }
+    return rows != NULL || main->n_outputs == 0;
+}
+
 enum { PASSES = 4 };
 
 /* Once more when sizes of inputs turned out to be the same ones: then more is known, perhaps of others, too. */
@@ -82,7 +100,7 @@ rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
         memcpy(before, p->main.nodes, n * sizeof *before);
     rcd_status st =
         room ? simplify_and_join(&w) : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
-    if (st == RCD_OK && !rcd__spread_find(p, before, n))
+    if (st == RCD_OK && (!note_output_rows(&w) || !rcd__spread_find(p, before, n)))
         st = rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     if (st == RCD_OK) {
         note_makers(&w);

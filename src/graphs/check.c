@@ -214,6 +214,15 @@ static rcd_status index_ids(rcd_graph *g, struct rcd__group *k, const rcd_graph 
     return RCD_OK;
 }
 
+static const char *a_type(const rcd_graph *g)
+{
+    for (size_t i = 0; i < g->n_groups; i++) {
+        if (!g->groups[i].is.edges)
+            return g->groups[i].name;
+    }
+    return "TYPE";
+}
+
 rcd_status rcd_graph_find(const rcd_graph *g, const char *type, const struct rcd_tensor *who,
                           int64_t *ret_index, struct rcd_error *err)
 {
@@ -224,7 +233,12 @@ rcd_status rcd_graph_find(const rcd_graph *g, const char *type, const struct rcd
     }
     const struct rcd_tensor *ids = ids_of(g, type);
     if (k == NULL)
-        return rcd_fail(err, RCD_EINVAL, "graph '%s' has no nodes of type '%s'", g->name, type);
+        return type[0] == '\0'
+                   ? rcd_fail(err, RCD_EINVAL,
+                              "the nodes of graph '%s' have types: say which, as in '%s.nodes'",
+                              g->name, a_type(g))
+                   : rcd_fail(err, RCD_EINVAL, "graph '%s' has no nodes of type '%s'", g->name,
+                              type);
     if (who->dtype != RCD_I64 && who->dtype != RCD_I32 && who->dtype != RCD_BYTES)
         return rcd_fail(err, RCD_EINVAL, "nodes are named by INT64 or BYTES, not by %s",
                         rcd_dtype_name(who->dtype));

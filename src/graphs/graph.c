@@ -27,6 +27,16 @@ bool rcd__is_edge_name(const char *name)
     return strncmp(base, "edge_", 5) == 0;
 }
 
+bool rcd_graph_name_of(const char *tensor, char ret_type[RCD_GRAPH_NAME_MAX + 1],
+                       char ret_ends[2][RCD_GRAPH_NAME_MAX + 1])
+{
+    const char *base = NULL;
+    const size_t len = rcd__prefix(tensor, &base);
+    snprintf(ret_type, RCD_GRAPH_NAME_MAX + 1, "%.*s", (int)len, tensor);
+    rcd__ends(ret_type, ret_ends);
+    return rcd__is_edge_name(tensor);
+}
+
 void rcd__ends(const char *edge_type, char ret[2][RCD_GRAPH_NAME_MAX + 1])
 {
     const char *last = strrchr(edge_type, '.');

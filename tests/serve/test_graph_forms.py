@@ -9,6 +9,8 @@ import json
 import math
 import random
 import struct
+import subprocess
+import sys
 import time
 
 import daemon
@@ -244,6 +246,7 @@ def test_types():
         answer = infer(d, HETERO, graph="library")
         assert golden.difference(answer["outputs"][0], want) <= 1e-5
         papers, authors, *edges = inputs
+        typed_nodes(d, inputs)
         nodes = [node(f"p{i}", {"x": papers.values[6 * i:6 * i + 6]}) for i in range(papers.shape[0])]
         nodes += [node(i, {"x": authors.values[3 * i:3 * i + 3]}, "author") for i in range(authors.shape[0])]
         links = []
@@ -257,6 +260,29 @@ def test_types():
         assert "the model has several types" in ask(d, HETERO, {"graph": body["graph"]}, 400)["error"]
         venue = {"graph": {"nodes": [node(1, {}, "venue")], "edges": []}, "targets": [{"node_type": "venue", "node_id": 1}]}
         assert "graph.nodes[0]: the model has no nodes of type 'venue'" in ask(d, HETERO, venue, 400)["error"]
+
+
+def typed_nodes(d, inputs):
+    """Nodes of a type, by index and by id, where there are as many of each: rows are chosen by what they are rows of."""
+    papers, authors, *edges = inputs
+    n = papers.shape[0]
+    names = [tensor(f"{t}.id", "BYTES", (n,), [f"{t[0]}{i}" for i in range(n)]) for t in ("paper", "author")]
+    more = [0.5] * (n - authors.shape[0]) * authors.shape[1]
+    writers = tensor("author.x", "FP32", (n, authors.shape[1]), list(authors.values) + more)
+    good(d, "PUT", "/v2/graphs/equal", [papers.as_input(), writers, *(t.as_input() for t in edges), *names])
+    whole, (_, width) = output(infer(d, HETERO, graph="equal"))
+    rows_of = [v for i in (4, 1) for v in whole[i * width:(i + 1) * width]]
+    for who in (tensor("paper.nodes", "INT64", (2,), [4, 1]), tensor("paper.targets", "BYTES", (2,), ["p4", "p1"])):
+        assert output(infer(d, HETERO, [who], graph="equal")) == (rows_of, [2, width])
+    writer = tensor("author.nodes", "BYTES", (1,), ["a1"])
+    assert output(infer(d, HETERO, [writer], graph="equal"))[0] == whole, "no rows of authors"
+    for who, text in ((tensor("nodes", "INT64", (1,), [0]), "have types: say which, as in 'paper.nodes'"),
+                      (tensor("author.nodes", "BYTES", (1,), ["p1"]), "graph 'equal' has no node 'p1'"),
+                      (tensor("venue.nodes", "INT64", (1,), [0]), "has no nodes of type 'venue'")):
+        error = refused(d, 400, "POST", f"/v2/models/{HETERO}/infer", [who], graph="equal")
+        assert text in error, error
+    ctl = [sys.argv[2], "--server", f"http://127.0.0.1:{d.port}", "infer", HETERO, "--graph", "equal", "--nodes", 'paper=["p4","p1"]']
+    assert output(json.loads(subprocess.run(ctl, capture_output=True, check=True).stdout)) == (rows_of, [2, width])
 
 
 def test_node_states_follow_changes():
