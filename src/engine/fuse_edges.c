@@ -10,6 +10,7 @@ struct compile {
     const struct rcd__rewrite *w;
     const struct rcd__edge_ends *ends;
     struct rcd__attention *a;
+    struct rcd__edge_program *p;
     rcd_value_id made[RCD__EDGE_STEPS]; /* the value that each step makes */
 };
 
@@ -49,6 +50,16 @@ rcd_value_id rcd__fuse_peel(const struct rcd__rewrite *w, rcd_value_id id, rcd__
         id = in;
     }
     return id;
+}
+
+rcd_value_id rcd__fuse_unflat(const struct rcd__rewrite *w, rcd_value_id u)
+{
+    const struct rcd__fact *f = rcd__fuse_fact(w, u);
+    if (f->rank != 2)
+        return u;
+    const rcd_value_id v = rcd__fuse_peel(w, u, f->dims[0]);
+    const size_t width = rcd__fuse_row_width(w, f);
+    return width > 0 && rcd__fuse_row_width(w, rcd__fuse_fact(w, v)) == width ? v : u;
 }
 
 static bool leaf(struct compile *c, rcd_value_id id, rcd__edge_from from, bool single,
@@ -159,7 +170,7 @@ static bool step_of(struct compile *c, rcd_value_id id, const int64_t *row, size
 
 static bool value(struct compile *c, rcd_value_id id, struct rcd__edge_arg *ret)
 {
-    struct rcd__edge_program *p = &c->a->state.program;
+    struct rcd__edge_program *p = c->p;
     int64_t row[RCD_MAX_RANK];
     size_t width = 0;
     rcd_value_id x = 0, by = 0;
@@ -194,15 +205,38 @@ static bool value(struct compile *c, rcd_value_id id, struct rcd__edge_arg *ret)
 }
 
 bool rcd__fuse_program(const struct rcd__rewrite *w, const struct rcd__edge_ends *ends,
-                       rcd_value_id id, struct rcd__attention *ret)
+                       rcd_value_id id, struct rcd__attention *a, struct rcd__edge_program *ret)
 {
-    struct compile c = {.w = w, .ends = ends, .a = ret};
-    struct rcd__edge_program *p = &ret->state.program;
+    struct compile c = {.w = w, .ends = ends, .a = a, .p = ret};
     struct rcd__edge_arg arg;
     int64_t row[RCD_MAX_RANK];
-    p->n = ret->n_leaves = 0;
-    if (!value(&c, id, &arg) || !row_of(&c, rcd__fuse_peel(w, id, ends->edges), row, &p->width))
+    ret->n = 0;
+    if (!value(&c, id, &arg) || !row_of(&c, rcd__fuse_peel(w, id, ends->edges), row, &ret->width))
         return false;
-    p->only = arg;
-    return arg.from == RCD__FROM_STEP ? arg.i + 1 == p->n : p->n == 0;
+    ret->only = arg;
+    return arg.from == RCD__FROM_STEP ? arg.i + 1 == ret->n : ret->n == 0;
+}
+
+bool rcd__fuse_starts(const struct rcd__rewrite *w, const struct rcd__edge_ends *ends,
+                      rcd_value_id id, rcd_value_id *ret_x, rcd_value_id *ret_src)
+{
+    enum { SEEN = 64 };
+    rcd_value_id todo[SEEN] = {id};
+    for (size_t i = 0, n = 1; i < n; i++) { /* the nearest first */
+        const rcd_value_id at = rcd__fuse_peel(w, todo[i], ends->edges);
+        const struct rcd__fact *f = rcd__fuse_fact(w, at);
+        const struct rcd_node *node = rcd__maker(w, at);
+        if (node == NULL || f->rank < 1 || !rcd__term_equal(f->dims[0], ends->edges))
+            continue;
+        if (rcd__fuse_rows_of(w, at, ends->edges, ret_x, ret_src)) {
+            if (*ret_src != ends->dst)
+                return true;
+            continue;
+        }
+        for (size_t k = 0; k < node->n_in && n < SEEN; k++) {
+            if (node->in[k] != RCD_NO_VALUE)
+                todo[n++] = node->in[k];
+        }
+    }
+    return false;
 }

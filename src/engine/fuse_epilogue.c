@@ -72,8 +72,7 @@ void rcd__node_move(struct rcd_body *main, size_t from, size_t to)
     main->nodes[to] = n;
 }
 
-/* Elements of a row, if they are a known number; else 0. */
-static size_t row_width(const struct rcd__rewrite *w, const struct rcd__fact *f)
+size_t rcd__fuse_row_width(const struct rcd__rewrite *w, const struct rcd__fact *f)
 {
     size_t width = 1;
     for (int d = 1; d < f->rank; d++) {
@@ -90,8 +89,8 @@ static bool is_flat_view(const struct ends *e, const struct rcd_node *n, const s
 {
     const struct rcd__fact *to = rcd__fuse_fact(e->w, n->out[0]);
     return strcmp(n->op->name, "Reshape") == 0 && f->rank > 2 && to->rank == 2 &&
-           rcd__term_equal(to->dims[0], f->dims[0]) && row_width(e->w, f) > 0 &&
-           row_width(e->w, to) == row_width(e->w, f);
+           rcd__term_equal(to->dims[0], f->dims[0]) && rcd__fuse_row_width(e->w, f) > 0 &&
+           rcd__fuse_row_width(e->w, to) == rcd__fuse_row_width(e->w, f);
 }
 
 /* The constant that is added to every row of [rows, width], else RCD_NO_VALUE. */
@@ -126,7 +125,8 @@ static bool take(const struct ends *e, struct rcd_node *sum, const struct rcd_no
         end->flat = true;
         return true;
     }
-    const rcd_value_id bias = f->rank == 2 ? bias_of(e, n, out, row_width(e->w, f)) : RCD_NO_VALUE;
+    const rcd_value_id bias =
+        f->rank == 2 ? bias_of(e, n, out, rcd__fuse_row_width(e->w, f)) : RCD_NO_VALUE;
     if (bias == RCD_NO_VALUE)
         return false;
     in[RCD__EDGES_BIAS] = bias;

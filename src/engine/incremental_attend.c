@@ -5,6 +5,13 @@
 
 /* ---- while a binding is made ------------------------------------------------------------------------ */
 
+/* Of both programs. */
+static bool each_leaf(const struct rcd__attend_state *state, rcd__edge_leaf_fn *f, void *ctx)
+{
+    return rcd__edge_leaves(&state->program, f, ctx) &&
+           (state->values.width == 0 || rcd__edge_leaves(&state->values, f, ctx));
+}
+
 struct attend_capture {
     struct rcd__live *l;
     const struct rcd_node *node;
@@ -38,7 +45,7 @@ bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,
                                .to = rcd__ival(l, node->out[0])->dom,
                                .from = rcd__value_in(l, node, RCD__EDGES_X)->dom,
                                .edges = rcd__value_in(l, node, RCD__EDGES_DST)->inv->dom};
-    return rcd__edge_leaves(&state->program, leaf_kept, &c);
+    return each_leaf(state, leaf_kept, &c);
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------ */
@@ -136,7 +143,7 @@ static bool attend(struct attend_turn *a, size_t n_edges)
     struct rcd__edges edges;
     if (!rcd__packed(t, out, a->rows->n, &fresh) || !pack(a, n_edges, &edges))
         return false;
-    (void)rcd__edge_leaves(&state->program, leaf_data, a);
+    (void)each_leaf(state, leaf_data, a);
     struct rcd__attend_work w = {
         .kern = t->run.plan->kernels,
         .state = state,
@@ -170,7 +177,7 @@ bool rcd__turn_attend(struct rcd__turn *t, const struct rcd_node *node)
     if (!rcd__ends_fit(t, &e, node))
         return false;
     struct attend_turn a = {.t = t, .node = node, .e = &e, .rows = rcd__ends_dirty(t, &e)};
-    if (t->why != NULL || !rcd__edge_leaves(&state->program, leaf_dirty, &a))
+    if (t->why != NULL || !each_leaf(state, leaf_dirty, &a))
         return false;
     if (a.rows == NULL) {
         rcd__count_rows(t, 0);

@@ -89,6 +89,9 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
             static const char *const how[] = {"sum", "max", "min", "mean"};
             st = rcd_buf_printf(out, "   %s", how[((const struct rcd__spmm_state *)n->state)->how]);
         }
+        if (st == RCD_OK && n->op == &rcd__op_attend &&
+            ((const struct rcd__attend_state *)n->state)->values.width > 0)
+            st = rcd_buf_puts(out, "   of rows made edge by edge");
         if (st == RCD_OK)
             st = rcd_buf_printf(out, "%s%s\n", name[0] != '\0' ? "   node " : "", name);
         for (size_t k = 0; st == RCD_OK && k < n->n_bodies; k++) {

@@ -13,8 +13,20 @@ struct attend {
     struct rcd__attend_work w;
     size_t per_thread; /* floats */
     float *scratch;
-    unsigned taken; /* atomic: parts of scratch */
+    unsigned taken;         /* atomic: parts of scratch */
+    int32_t place[STRETCH]; /* 0, 1, 2, ... */
 };
+
+/* The rows of edges [e, e + n), from *row on, as a program calls them. */
+static void rows_of(const struct attend *a, size_t e, size_t n, size_t *row, int32_t *dst)
+{
+    const int32_t *ptr = a->w.e->ptr;
+    for (size_t t = 0; t < n; t++) {
+        while ((size_t)ptr[*row + 1] <= e + t)
+            (*row)++;
+        dst[t] = a->w.ids != NULL ? a->w.ids[*row] : (int32_t)*row;
+    }
+}
 
 /* Scores of the edges of rows [from, to), as f32[edges][groups]. */
 static void score(const struct attend *a, size_t from, size_t to, float *scores, float *steps)
@@ -25,11 +37,7 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
     size_t row = from;
     for (size_t e = (size_t)ptr[from], n = 0; e < (size_t)ptr[to]; e += n) {
         n = (size_t)ptr[to] - e < STRETCH ? (size_t)ptr[to] - e : STRETCH;
-        for (size_t t = 0; t < n; t++) {
-            while ((size_t)ptr[row + 1] <= e + t)
-                row++;
-            dst[t] = a->w.ids != NULL ? a->w.ids[row] : (int32_t)row;
-        }
+        rows_of(a, e, n, &row, dst);
         const float *got =
             rcd__edge_program_run(a->w.kern, &a->w.state->program, &a->w.in, e, n, dst, steps);
         memcpy(scores + (e - (size_t)ptr[from]) * groups, got, n * groups * sizeof *got);
@@ -46,6 +54,57 @@ static void score(const struct attend *a, size_t from, size_t to, float *scores,
     a->w.kern->edge_softmax(&soft);
 }
 
+/* What follows the sums of rows that are made edge by edge. */
+static void end_rows(const struct rcd_spmm *s, size_t from, size_t to, size_t width)
+{
+    for (size_t i = from; i < to && (s->bias != NULL || s->relu); i++) {
+        float *y = s->y + i * width;
+        for (size_t j = 0; j < width; j++) {
+            const float v = s->bias != NULL ? y[j] + s->bias[j] : y[j];
+            y[j] = s->relu && v < 0.0f ? 0.0f : v;
+        }
+    }
+}
+
+/* The sums of rows [from, to) whose summands are made edge by edge, a stretch at a time: the part of a row in a stretch
+ * continues its chain. */
+static void sum_made(const struct attend *a, size_t from, size_t to, const float *scores,
+                     float *steps)
+{
+    const struct rcd__edge_program *p = &a->w.state->values;
+    const int32_t *ptr = a->w.e->ptr;
+    const size_t width = p->width, groups = a->w.state->program.width;
+    const size_t first = (size_t)ptr[from], last = (size_t)ptr[to];
+    int32_t dst[STRETCH], ends[2] = {0, 0};
+    size_t row = from, named = from;
+    struct rcd_spmm part = a->w.sum;
+    part.bias = NULL;
+    part.relu = false;
+    part.accumulate = true;
+    part.ptr = ends;
+    part.col = a->place;
+    part.row_end = 1;
+    memset(a->w.sum.y + from * width, 0, (to - from) * width * sizeof *part.y);
+    for (size_t e = first, n = 0; e < last; e += n) {
+        n = last - e < STRETCH ? last - e : STRETCH;
+        rows_of(a, e, n, &named, dst);
+        const float *made = rcd__edge_program_run(a->w.kern, p, &a->w.in, e, n, dst, steps);
+        for (size_t t = 0, k = 0; t < n; t += k) {
+            while ((size_t)ptr[row + 1] <= e + t)
+                row++;
+            k = (size_t)ptr[row + 1] - (e + t);
+            k = k < n - t ? k : n - t;
+            ends[1] = (int32_t)k;
+            part.x = made + t * width;
+            part.x_rows = part.n_edges = k;
+            part.w = scores + (e + t - first) * groups;
+            part.y = a->w.sum.y + row * width;
+            a->w.kern->spmm(&part);
+        }
+    }
+    end_rows(&a->w.sum, from, to, width);
+}
+
 static void attend_some(void *ctx, size_t from, size_t to)
 {
     struct attend *a = ctx;
@@ -58,6 +117,10 @@ static void attend_some(void *ctx, size_t from, size_t to)
         while (end < to && (size_t)(ptr[end + 1] - ptr[row]) <= BLOCK_EDGES)
             end++;
         score(a, row, end, scores, steps);
+        if (a->w.state->values.width > 0) {
+            sum_made(a, row, end, scores, steps);
+            continue;
+        }
         struct rcd_spmm part = a->w.sum;
         part.row_begin = row;
         part.row_end = end;
@@ -74,12 +137,13 @@ struct leaves {
     size_t r;
     int64_t rows, x_rows;
     struct rcd__attend_work *w;
+    const struct rcd__edge_program *p;
 };
 
 static bool take_leaf(void *ctx, const struct rcd__edge_step *step, const struct rcd__edge_arg *arg)
 {
     const struct leaves *l = ctx;
-    const struct rcd__edge_program *p = &l->w->state->program;
+    const struct rcd__edge_program *p = l->p;
     const struct rcd_tensor *t = rcd__in(l->c, RCD__ATTEND_LEAVES + arg->i, l->r);
     const bool uniform = arg->from == RCD__FROM_UNIFORM;
     const int64_t n = arg->from == RCD__FROM_SRC   ? l->x_rows
@@ -102,8 +166,10 @@ static bool take_leaf(void *ctx, const struct rcd__edge_step *step, const struct
 /* For one thread. */
 static size_t floats(const struct rcd__attend_work *w)
 {
-    return 2 * w->block_edges * w->state->program.width +
-           rcd__edge_program_floats(&w->state->program, STRETCH) + RCD_LANES;
+    const size_t scores = rcd__edge_program_floats(&w->state->program, STRETCH);
+    const size_t rows = rcd__edge_program_floats(&w->state->values, STRETCH);
+    return 2 * w->block_edges * w->state->program.width + (scores > rows ? scores : rows) +
+           RCD_LANES;
 }
 
 size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *team)
@@ -119,6 +185,8 @@ size_t rcd__attend_floats(struct rcd__attend_work *w, const struct rcd__team *te
 void rcd__attend_rows(const struct rcd__attend_work *w, struct rcd__team *team, float *scratch)
 {
     struct attend a = {.w = *w, .per_thread = floats(w), .scratch = scratch};
+    for (int32_t t = 0; t < STRETCH; t++)
+        a.place[t] = t;
     a.w.sum.ptr = w->e->ptr;
     a.w.sum.col = a.w.in.col = w->e->col;
     a.w.in.edge = w->e->edge;
@@ -136,9 +204,14 @@ static rcd_status run_attend(struct rcd_call *c, size_t r)
     if (st != RCD_OK || out == NULL)
         return st;
     const size_t width = rcd__span(out->dims, 1, out->rank), groups = state->program.width;
-    if (x->rank < 1 || rcd__span(x->dims, 1, x->rank) != width || width % groups != 0)
+    const size_t made = state->values.width;
+    if (x->rank < 1 || (made > 0 ? made : rcd__span(x->dims, 1, x->rank)) != width ||
+        width % groups != 0)
         return rcd__fail(c, r, RCD_EINVAL, "rows of %zu elements are added to rows of %zu",
-                         x->rank < 1 ? 1 : rcd__span(x->dims, 1, x->rank), width);
+                         made > 0      ? made
+                         : x->rank < 1 ? 1
+                                       : rcd__span(x->dims, 1, x->rank),
+                         width);
     struct rcd__edges e;
     st = rcd__take_edges(c, r, out->dims[0], x->dims[0], &e);
     if (st != RCD_OK)
@@ -153,8 +226,10 @@ static rcd_status run_attend(struct rcd_call *c, size_t r)
                                          .y = out->data,
                                          .bias = bias != NULL ? bias->data : NULL,
                                          .relu = state->end.relu}};
-    struct leaves leaves = {c, r, out->dims[0], x->dims[0], &a};
-    if (!rcd__edge_leaves(&state->program, take_leaf, &leaves))
+    struct leaves scores = {c, r, out->dims[0], x->dims[0], &a, &state->program};
+    struct leaves values = {c, r, out->dims[0], x->dims[0], &a, &state->values};
+    if (!rcd__edge_leaves(scores.p, take_leaf, &scores) ||
+        (made > 0 && !rcd__edge_leaves(values.p, take_leaf, &values)))
         return RCD_EINVAL; /* said */
     rcd__rows_rest(c, r, &state->end, e.rows, out);
     float *scratch = rcd__scratch(c, r, rcd__attend_floats(&a, c->x->team) * sizeof *scratch);

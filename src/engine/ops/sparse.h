@@ -75,7 +75,7 @@ struct rcd__edge_step {
     float alpha, beta;
 };
 
-enum { RCD__EDGE_STEPS = 12, RCD__EDGE_LEAVES = 12 };
+enum { RCD__EDGE_STEPS = 12, RCD__EDGE_LEAVES = 16 };
 
 /** Operations between rows of an edge's ends and its own, edge by edge (fuse_edges.c). The last step
  * is the result. A program of no steps is a row of the edge's own: `only`. */
@@ -86,12 +86,14 @@ struct rcd__edge_program {
 };
 
 /** Attend: y[i] = sum over the edges of row i of softmax(program) * x[col], in one pass over the row.
- * Groups: the program's width; X is f32[rows, groups, ...]. */
+ * Groups: the program's width; X is f32[rows, groups, ...]. With a second program the rows that are summed are made by it,
+ * edge by edge, and X is one of the things that it or the first one reads where edges start. */
 extern const struct rcd_op rcd__op_attend;
 enum { RCD__ATTEND_LEAVES = RCD__EDGES_INS }; /* what the program reads, up to RCD__EDGE_LEAVES */
 struct rcd__attend_state {
     struct rcd__row_end end; /* first: fuse_epilogue.c */
     struct rcd__edge_program program;
+    struct rcd__edge_program values; /* width 0: none, rows of X */
     float floor, eps;
     bool raw; /* the program's result is already positive: only the division */
 };

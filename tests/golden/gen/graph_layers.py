@@ -267,6 +267,20 @@ class Hgt(nn.Module):
         return self.b(self.a({"paper": x, "author": author}, dict(zip(TYPES, (cites, writes, written))))["paper"])
 
 
+class AttendMade(nn.Module):
+    """Attention that sums what is made for each edge (TransformerConv, GeneralConv), or sees heads as a row first (HANConv)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = g.TransformerConv(F_IN, 4, heads=2, edge_dim=F_EDGE), g.HANConv({"p": 8}, 8, (["p"], [("p", "c", "p")]), heads=2)
+        self.c = g.GeneralConv(8, F_OUT, in_edge_channels=F_EDGE, attention=True, heads=2)
+
+    def forward(self, x, edge_index, edge_attr):
+        x = torch.relu(self.a(x, edge_index, edge_attr))
+        x = x + self.b({"p": x}, {("p", "c", "p"): edge_index})["p"]
+        return self.c(x, edge_index, edge_attr)
+
+
 def mlp(i, o):
     return nn.Sequential(nn.Linear(i, 8), nn.ReLU(), nn.Linear(8, o))
 
@@ -309,6 +323,7 @@ LAYERS = {
     "film": (lambda: Stack(lambda i, o: g.FiLMConv(i, o, RELATIONS)), "t"),
     "transformer": (lambda: Stack(lambda i, o: g.TransformerConv(i, o, heads=2, concat=False, beta=True)), ""),
     "transformer_edge": (lambda: Named(g.TransformerConv(F_IN, F_OUT, heads=2, edge_dim=F_EDGE), "edge_attr"), "a"),
+    "attend_made": (AttendMade, "a"),
     "tag": (lambda: Stack(lambda i, o: g.TAGConv(i, o, K=2)), "w"),
     "arma": (lambda: Stack(lambda i, o: g.ARMAConv(i, o, num_stacks=2, num_layers=2)), "w"),
     "le": (lambda: Stack(g.LEConv), "w"),

@@ -23,10 +23,11 @@ static struct rcd_tensor run_many(const rcd_plan *p, rcd_exec *x, const struct r
 }
 
 /* More threads than there are places in scratch take turns, joined products go by blocks of rows, in a batch they do
- * not: every row has the bits of one thread. Some nodes have no edges. */
-static void same_bits_of_many_rows(const char *net)
+ * not: every row has the bits of one thread. Some nodes have no edges, one has thousands. */
+static void same_bits_of_many_rows(const char *net, int64_t features, int64_t of_edges)
 {
-    const int64_t x_dims[] = {MANY_NODES, MANY_FEATURES}, e_dims[] = {2, MANY_EDGES};
+    const int64_t x_dims[] = {MANY_NODES, features}, e_dims[] = {2, MANY_EDGES},
+                  a_dims[] = {MANY_EDGES, of_edges};
     static float x[MANY_NODES * MANY_FEATURES];
     static int64_t edges[2 * MANY_EDGES];
     uint32_t seed = 7;
@@ -34,12 +35,15 @@ static void same_bits_of_many_rows(const char *net)
         x[i] = (float)(int32_t)(seed = seed * 1664525u + 1013904223u) / 2147483648.0f;
     for (size_t i = 0; i < RCD_COUNT(edges); i++)
         edges[i] = (seed = seed * 1664525u + 1013904223u) / 65536 % (MANY_NODES - 100);
-    struct rcd_tensor in[2], out[3];
+    for (size_t e = 0; e < MANY_EDGES; e += 40)
+        edges[MANY_EDGES + e] = 3;
+    struct rcd_tensor in[3], out[3];
     cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 2, x_dims) &&
-              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims));
-    in[0].data = x;
+              rcd_tensor_shape(&in[1], RCD_I64, 2, e_dims) &&
+              rcd_tensor_shape(&in[2], RCD_F32, 2, a_dims) && in[2].n <= RCD_COUNT(x));
+    in[0].data = in[2].data = x;
     in[1].data = edges;
-    in[0].block = in[1].block = NULL;
+    in[0].block = in[1].block = in[2].block = NULL;
     rcd_plan *p = plan_of_golden(net);
     rcd_exec *exec[3];
     for (int k = 0; k < 3; k++) {
@@ -62,9 +66,10 @@ static void same_bits_of_many_rows(const char *net)
 
 Test(engine_fuse_large, forty_threads_and_batches_have_the_bits_of_one)
 {
-    same_bits_of_many_rows("graph_gat_ts18");
-    same_bits_of_many_rows("graph_gcn_ts18");
-    same_bits_of_many_rows("graph_graphconv_ts18");
+    same_bits_of_many_rows("graph_gat_ts18", 6, 0);
+    same_bits_of_many_rows("graph_gcn_ts18", 6, 0);
+    same_bits_of_many_rows("graph_graphconv_ts18", 6, 0);
+    same_bits_of_many_rows("graph_written_transformer_ts18", 5, 2);
 }
 
 /* A few nodes and their edges among so many others that edges are sorted in parts: their rows have the bits that they

@@ -1,0 +1,1 @@
+B	edge_attrJá9M?5Çu?W Z?ë´O=Ûd­>QÑ¢>
