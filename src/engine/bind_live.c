@@ -37,7 +37,7 @@ static rcd_status publish_slot(rcd_bound *b, struct rcd__live *l, rcd_value_id i
         if (store == NULL)
             return rcd_fail(err, RCD_ENOMEM, "no memory to keep results");
         if (v->kind == RCD__FILL)
-            rcd__fill(store->data, v->element, rcd_dtype_size(to->dtype), to->n);
+            rcd__repeat(store->data, to->n, rcd_dtype_size(to->dtype), v->element);
         size_t p = 0;
         for (size_t s = 0; v->kind == RCD__ROWS && s < v->dom->high; s++) {
             const int32_t from = (int32_t)s, at = (int32_t)p;

@@ -8,6 +8,7 @@
  * these rows alone, packed together, which their bits do not show. */
 #pragma once
 #include "bind_int.h"
+#include "ops/move.h"
 
 /** Entries by slots. */
 struct rcd__dom {
@@ -261,7 +262,6 @@ void rcd__rowstore_unref(struct rcd__rowstore *s);     /* NULL is fine */
 /** Copies of rows between [outer][n][inner] arrays; NULL lists: 0, 1, 2, ... */
 void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *from, size_t from_n,
                     const int32_t *from_at, size_t n, size_t outer, size_t inner);
-void rcd__fill(void *to, const char *element, size_t size, size_t n);
 
 /* ---- incremental_rules.c ---- */
 /** Along which axis of the output the entries lie, if the node computes each entry from that entry alone;

@@ -178,7 +178,7 @@ bool rcd__turn_chain(struct rcd__turn *t, const struct rcd_node *node)
         for (size_t o = 0; n > 0 && o < v->outer; o++) {
             char *at = to + o * rows->n * v->inner;
             if (p->kind == RCD__FILL)
-                rcd__fill(at, p->element, size, n * v->inner / size);
+                rcd__repeat(at, n * v->inner / size, size, p->element);
             else
                 memcpy(at, (const char *)part.data + o * n * v->inner, n * v->inner);
         }

@@ -213,7 +213,7 @@ const float *rcd__numbers(struct rcd__turn *t, const struct rcd__ival *v, size_t
     if (one == NULL)
         t->why = "no memory";
     else
-        rcd__fill(one, v->element, sizeof *one, row);
+        rcd__repeat(one, row, sizeof *one, v->element);
     return one;
 }
 

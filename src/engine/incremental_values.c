@@ -71,12 +71,6 @@ void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *fro
     }
 }
 
-void rcd__fill(void *to, const char *element, size_t size, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        memcpy((char *)to + i * size, element, size);
-}
-
 /* ---- while a binding is made ------------------------------------------------------------------------ */
 
 static struct rcd_tensor shape_of(const struct rcd_tensor *t)
@@ -338,7 +332,7 @@ bool rcd__whole_of(struct rcd__turn *t, const struct rcd__ival *v, bool sizes_on
     if (v->kind == RCD__FILL) {
         if (!turn_tensor(t, ret, ret))
             return false;
-        rcd__fill(ret->data, v->element, rcd_dtype_size(ret->dtype), ret->n);
+        rcd__repeat(ret->data, ret->n, rcd_dtype_size(ret->dtype), v->element);
         return true;
     }
     if (v->kind != RCD__ROWS || v->store == NULL || v->squeezed) {

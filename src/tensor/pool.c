@@ -104,14 +104,29 @@ static void idle_down_to(rcd_pool *pool, size_t bytes, uint32_t keep)
     }
 }
 
+/* The largest waiting block of no more than so many bytes, or else the smallest one: what goes must be cleared by the system
+ * when it is asked for again, so little more goes than must. */
+static struct rcd_block **no_more_than(rcd_pool *pool, size_t bytes)
+{
+    struct rcd_block **found = NULL;
+    for (uint32_t i = 0; i < N_CLASSES && (found == NULL || class_bytes(i) <= bytes); i++)
+        found = pool->lists[i] != NULL ? &pool->lists[i] : found;
+    return found;
+}
+
 /* Before a block of `total` bytes is made: what waits is of other sizes, and may never be asked for again. With what is
  * out it is not to be more than was ever out at one time, but for SLACK: models of usual size keep all they had. */
 static void limit_held(rcd_pool *pool, size_t total)
 {
     const size_t out = pool->live + total;
     pool->most = out > pool->most ? out : pool->most;
-    if (out + pool->idle > pool->most + SLACK)
-        idle_down_to(pool, pool->most + SLACK - out, N_CLASSES);
+    while (pool->idle > 0 && out + pool->idle > pool->most + SLACK) {
+        const size_t excess = out + pool->idle - pool->most - SLACK;
+        struct rcd_block **list = no_more_than(pool, excess), *b = *list;
+        *list = b->next;
+        pool->idle -= class_bytes(b->size_class);
+        release(b);
+    }
 }
 
 struct rcd_block *rcd_block_new(rcd_pool *pool, size_t bytes)

@@ -6,6 +6,8 @@
  * over it; what runs checks the range that Csr has seen against the sizes it meets. Negative indices count
  * from the end in ONNX: the rare file that has them pays for a second sort. */
 #include "../blame.h"
+#include "../team.h"
+#include "csr_sort.h"
 #include "sparse.h"
 
 #include <string.h>
@@ -19,6 +21,12 @@ static int64_t index_of(const struct rcd_tensor *t, size_t e, int64_t rows)
     return i < 0 ? i + rows : i;
 }
 
+static void *scratch_for(const struct rcd_call *c, size_t n_edges)
+{
+    const size_t bytes = rcd__sort_scratch(n_edges);
+    return bytes > 0 ? rcd__scratch_try(c, bytes) : NULL;
+}
+
 static rcd_status range_of(const struct rcd_call *c, size_t r, const struct rcd_tensor *t,
                            size_t out, int64_t **ret)
 {
@@ -29,71 +37,54 @@ static rcd_status range_of(const struct rcd_call *c, size_t r, const struct rcd_
     rcd_status st = rcd__new_out(c, out, r, RCD_I64, 1, &two, &seen);
     if (st != RCD_OK)
         return st;
-    int64_t *range = seen->data, least = t->n > 0 ? INT64_MAX : 0, most = -1;
-    for (size_t e = 0; e < t->n; e++) {
-        const int64_t i = index_of(t, e, 0);
-        least = i < least ? i : least;
-        most = i > most ? i : most;
-    }
-    range[0] = least;
-    range[1] = most;
+    int64_t *range = seen->data;
+    rcd__index_range(c->x->team, t, range);
     *ret = range;
-    for (size_t e = 0; most >= INT32_MAX && e < t->n; e++) {
-        if (index_of(t, e, 0) == most)
+    for (size_t e = 0; range[1] >= INT32_MAX && e < t->n; e++) {
+        if (index_of(t, e, 0) == range[1])
             return rcd__fail_index(c, r, t, e, INT32_MIN, INT32_MAX - 1);
     }
     return RCD_OK;
 }
 
-enum {
-    PARTS = 256,          /* of the rows; the edges of each lie near while they are sorted, */
-    PARTS_EDGES = 1 << 17 /* where there are so many */
-};
-
-struct part_edge {
-    int32_t row, edge;
-};
-
-/* The edges by parts of 2^shift rows: from many rows at once, most would be written to memory that is not near. */
-static void sort_by_parts(const struct rcd_tensor *dst, int64_t rows, unsigned shift, int32_t *ptr,
-                          int32_t *edge, struct part_edge *parts)
+/* The node that asks where the edges of this Csr start, if what it reads is there by now: the edges are sorted with it.
+ * run_cols finds its output made. NULL: none. */
+static const struct rcd_node *cols_node(const struct rcd_call *c, size_t r)
 {
-    size_t at[PARTS];
-    for (size_t p = 0; p < PARTS; p++) {
-        const int64_t row = (int64_t)(p << shift);
-        at[p] = (size_t)ptr[row < rows ? row : rows];
+    const struct rcd_body *main = &c->run->plan->main;
+    if (c->node < main->nodes || c->node >= main->nodes + main->n_nodes)
+        return NULL;
+    for (const struct rcd_node *n = c->node + 1; n < main->nodes + main->n_nodes; n++) {
+        if (n->op != &rcd__op_csr_cols || n->in[0] != c->node->out[RCD__CSR_EDGE])
+            continue;
+        const struct rcd_call call = {.run = c->run, .node = n, .n = c->n, .req = c->req};
+        const struct rcd_tensor *src = rcd__in(&call, 1, r);
+        return src->dtype != RCD_NONE && src->rank == 1 && src->n == rcd__in(c, 0, r)->n ? n : NULL;
     }
-    for (size_t e = 0; e < dst->n; e++) {
-        const int32_t row = (int32_t)index_of(dst, e, rows);
-        parts[at[row >> shift]++] = (struct part_edge){row, (int32_t)e};
-    }
-    for (size_t e = 0; e < dst->n; e++)
-        edge[ptr[parts[e].row]++] = parts[e].edge;
+    return NULL;
 }
 
-/* ptr has rows + 1 zeros. */
-static void sort_edges(const struct rcd_call *c, const struct rcd_tensor *dst, int64_t rows,
-                       int32_t *ptr, int32_t *edge)
+/* Outputs of that node; *ret NULL: it fails when its turn comes, and says why. */
+static rcd_status new_cols(struct rcd_call *c, size_t r, const struct rcd_node *node, int32_t **ret)
 {
-    for (size_t e = 0; e < dst->n; e++)
-        ptr[index_of(dst, e, rows)]++;
-    int32_t at = 0;
-    for (int64_t i = 0; i <= rows; i++) {
-        int32_t count = i < rows ? ptr[i] : 0;
-        ptr[i] = at;
-        at += count;
-    }
-    struct part_edge *parts =
-        dst->n >= PARTS_EDGES ? rcd__scratch_try(c, dst->n * sizeof *parts) : NULL;
-    unsigned shift = 0;
-    while (rows >> shift >= PARTS)
-        shift++;
-    if (parts != NULL)
-        sort_by_parts(dst, rows, shift, ptr, edge, parts);
-    for (size_t e = 0; parts == NULL && e < dst->n; e++)
-        edge[ptr[index_of(dst, e, rows)]++] = (int32_t)e;
-    memmove(ptr + 1, ptr, (size_t)rows * sizeof *ptr);
-    ptr[0] = 0;
+    struct rcd_call call = *c;
+    struct rcd_tensor *col = NULL, *range = NULL;
+    const int64_t two = 2;
+    int64_t seen[2];
+    call.node = node;
+    const struct rcd_tensor *src = rcd__in(&call, 1, r);
+    rcd__index_range(c->x->team, src, seen);
+    if (seen[1] >= INT32_MAX || rcd__out(&call, RCD__COLS_COL, r) == NULL)
+        return RCD_OK;
+    rcd_status st = rcd__new_out(&call, RCD__COLS_RANGE, r, RCD_I64, 1, &two, &range);
+    if (st == RCD_OK)
+        st = rcd__new_out(&call, RCD__COLS_COL, r, RCD_I32, 1, src->dims, &col);
+    if (st != RCD_OK)
+        return st;
+    if (range != NULL)
+        memcpy(range->data, seen, sizeof seen);
+    *ret = col->data;
+    return RCD_OK;
 }
 
 static rcd_status run_csr(struct rcd_call *c, size_t r)
@@ -111,15 +102,28 @@ static rcd_status run_csr(struct rcd_call *c, size_t r)
         st = rcd__new_out(c, RCD__CSR_EDGE, r, RCD_I32, 1, &n, &edge);
     if (st != RCD_OK)
         return st;
-    memset(ptr->data, 0, (size_t)n_ptr * sizeof(int32_t));
-    if (plain)
-        sort_edges(c, dst, rows, ptr->data, edge->data);
-    return RCD_OK;
+    struct rcd__edge_sort s = {.dst = dst, .rows = rows, .ptr = ptr->data, .edge = edge->data};
+    if (!plain) {
+        s.ptr[0] = 0;
+        return RCD_OK;
+    }
+    const struct rcd_node *cols = cols_node(c, r);
+    if (cols != NULL) {
+        const struct rcd_call call = {.run = c->run, .node = cols, .n = c->n, .req = c->req};
+        s.src = rcd__in(&call, 1, r);
+        st = new_cols(c, r, cols, &s.col);
+    }
+    if (st == RCD_OK)
+        rcd__sort_edges(c->x->team, &s, scratch_for(c, dst->n));
+    return st;
 }
 
 static rcd_status run_cols(struct rcd_call *c, size_t r)
 {
     const struct rcd_tensor *edge = rcd__in(c, 0, r), *src = rcd__in(c, 1, r);
+    struct rcd_tensor *col = rcd__out(c, RCD__COLS_COL, r);
+    if (col != NULL && col->dtype != RCD_NONE)
+        return RCD_OK; /* the edges were sorted with it */
     int64_t *range = NULL;
     rcd_status st = range_of(c, r, src, RCD__COLS_RANGE, &range);
     if (st != RCD_OK)
@@ -127,7 +131,6 @@ static rcd_status run_cols(struct rcd_call *c, size_t r)
     if (edge->n != 0 && src->n != edge->n)
         return rcd__fail(c, r, RCD_EINVAL, "edges end in %zu places and start in %zu", edge->n,
                          src->n);
-    struct rcd_tensor *col = NULL;
     st = rcd__new_out(c, RCD__COLS_COL, r, RCD_I32, 1, edge->dims, &col);
     if (st != RCD_OK || col == NULL)
         return st;
@@ -136,6 +139,23 @@ static rcd_status run_cols(struct rcd_call *c, size_t r)
     for (size_t e = 0; e < edge->n; e++)
         to[e] = (int32_t)index_of(src, (size_t)from[e], 0);
     return RCD_OK;
+}
+
+struct factors {
+    const int32_t *at;
+    const float *from;
+    float *to;
+    size_t width;
+};
+enum { SOME_FACTORS = 1 << 15 };
+
+static void factors_some(void *ctx, size_t begin, size_t end)
+{
+    const struct factors f = *(const struct factors *)ctx;
+    for (size_t e = begin; e < end && f.width == 1; e++)
+        f.to[e] = f.from[f.at[e]];
+    for (size_t e = begin; e < end && f.width > 1; e++)
+        memcpy(f.to + e * f.width, f.from + (size_t)f.at[e] * f.width, f.width * sizeof *f.to);
 }
 
 static rcd_status run_factors(struct rcd_call *c, size_t r)
@@ -148,13 +168,8 @@ static rcd_status run_factors(struct rcd_call *c, size_t r)
         return st;
     if (n > 0 && width * n != w->n) /* none: the edges were not sorted */
         return rcd__fail(c, r, RCD_EINVAL, "%zu factors for %zu edges", w->n, n);
-    const int32_t *at = edge->data;
-    const float *from = w->data;
-    float *to = out->data;
-    for (size_t e = 0; e < n && width == 1; e++)
-        to[e] = from[at[e]];
-    for (size_t e = 0; e < n && width > 1; e++)
-        memcpy(to + e * width, from + (size_t)at[e] * width, width * sizeof *to);
+    struct factors f = {.at = edge->data, .from = w->data, .to = out->data, .width = width};
+    rcd__team_run(c->x->team, n, SOME_FACTORS, factors_some, &f);
     return RCD_OK;
 }
 
@@ -198,11 +213,15 @@ rcd_status rcd__take_edges(struct rcd_call *c, size_t r, int64_t rows, int64_t x
     int32_t *again = rcd__scratch(c, r, ((size_t)rows + 1 + 2 * n) * sizeof *again);
     if (again == NULL)
         return RCD_ENOMEM;
-    int32_t *edge = again + rows + 1, *col = edge + n;
-    memset(again, 0, ((size_t)rows + 1) * sizeof *again);
-    sort_edges(c, dst, rows, again, edge);
-    for (size_t e = 0; e < n; e++)
-        col[e] = src != NULL ? (int32_t)index_of(src, (size_t)edge[e], x_rows) : edge[e];
+    int32_t *edge = again + rows + 1, *col = src != NULL ? edge + n : edge;
+    const struct rcd__edge_sort s = {.dst = dst,
+                                     .src = src,
+                                     .rows = rows,
+                                     .x_rows = x_rows,
+                                     .ptr = again,
+                                     .edge = edge,
+                                     .col = src != NULL ? col : NULL};
+    rcd__sort_edges(c->x->team, &s, scratch_for(c, n));
     *ret = (struct rcd__edges){again, edge, col, (size_t)rows, n, true};
     return RCD_OK;
 }

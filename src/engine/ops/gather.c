@@ -1,5 +1,6 @@
 /* gather.c - Gather (embeddings are this one) and GatherElements. Negative indices count from the end;
  * an index outside fails the request and is named. */
+#include "../team.h"
 #include "ops.h"
 
 #include <string.h>
@@ -24,30 +25,63 @@ static rcd_status check(struct rcd_check *k)
     return st;
 }
 
-/* Single words by int64 indices, what exporters do with the ends of edges. False: there are others, or one is out of
- * range. */
-static bool gather_words(const struct rcd_tensor *x, const struct rcd_tensor *idx, size_t outer,
-                         size_t size, size_t bytes, void *out)
+/* Words by int64 indices, what exporters do with the ends of edges, by all threads. */
+struct words {
+    const int64_t *at;
+    const char *from;
+    char *to;
+    size_t n, outer, size, bytes; /* indices, pieces of `size` words, bytes of a word: 4 or 8 */
+    unsigned outside;             /* atomic: an index is out of range */
+};
+
+static inline void copy_words(const struct words *w, size_t bytes, size_t begin, size_t end)
 {
-    const int64_t *at = idx->data;
-    if (idx->dtype != RCD_I64 || (bytes != 4 && bytes != 8))
-        return false;
-    for (size_t i = 0; i < idx->n; i++) {
-        if (at[i] < -(int64_t)size || at[i] >= (int64_t)size)
-            return false;
-    }
-    for (size_t o = 0; o < outer; o++) {
-        const char *from = (const char *)x->data + o * size * bytes;
-        char *to = (char *)out + o * idx->n * bytes;
-        for (size_t i = 0; i < idx->n; i++) {
-            const size_t k = (size_t)(at[i] < 0 ? at[i] + (int64_t)size : at[i]);
-            if (bytes == 4)
-                memcpy(to + i * 4, from + k * 4, 4);
-            else
-                memcpy(to + i * 8, from + k * 8, 8);
+    for (size_t o = 0; o < w->outer; o++) {
+        const char *from = w->from + o * w->size * bytes;
+        char *to = w->to + o * w->n * bytes;
+        for (size_t i = begin; i < end; i++) {
+            const size_t k = (size_t)(w->at[i] < 0 ? w->at[i] + (int64_t)w->size : w->at[i]);
+            memcpy(to + i * bytes, from + k * bytes, bytes);
         }
     }
-    return true;
+}
+
+static void words_some(void *ctx, size_t begin, size_t end)
+{
+    struct words *w = ctx;
+    bool outside = false;
+    for (size_t i = begin; i < end; i++)
+        outside |= w->at[i] < -(int64_t)w->size || w->at[i] >= (int64_t)w->size;
+    if (outside)
+        __atomic_store_n(&w->outside, 1, __ATOMIC_RELAXED); /* read when all threads are done */
+    else if (w->bytes == 4)
+        copy_words(w, 4, begin, end);
+    else
+        copy_words(w, 8, begin, end);
+}
+
+enum { SOME_WORDS = 1 << 14 };
+
+/* False: these are no words, or an index is out of range. */
+static bool gather_words(const struct rcd_call *c, const struct rcd_tensor *x,
+                         const struct rcd_tensor *idx, size_t outer, size_t size, size_t bytes,
+                         void *out)
+{
+    struct words w = {idx->data, x->data, out, idx->n, outer, size, bytes, 0};
+    if (idx->dtype != RCD_I64 || (bytes != 4 && bytes != 8))
+        return false;
+    rcd__team_run(c->x->team, idx->n, SOME_WORDS, words_some, &w);
+    return w.outside == 0;
+}
+
+enum { LARGE_PIECE = 1 << 14, MOST_PIECES = 8 };
+
+/* One large piece of not many, such as a row of edge_index, is seen where it is: it keeps little more alive than itself. */
+static bool is_view(const struct rcd_tensor *x, const struct rcd_tensor *idx, size_t outer,
+                    size_t size, size_t bytes)
+{
+    return idx->n == 1 && outer == 1 && size <= MOST_PIECES && bytes >= LARGE_PIECE &&
+           x->dtype != RCD_BYTES && x->dtype != RCD_SEQ;
 }
 
 static rcd_status run_gather(struct rcd_call *c, size_t r)
@@ -67,12 +101,19 @@ static rcd_status run_gather(struct rcd_call *c, size_t r)
     for (int d = axis + 1; d < x->rank; d++)
         dims[rank++] = x->dims[d];
     struct rcd_tensor *out = NULL;
+    size_t outer = rcd__span(x->dims, 0, axis), size = (size_t)x->dims[axis], only = 0;
+    size_t bytes = rcd__span(x->dims, axis + 1, x->rank) * rcd_dtype_size(x->dtype);
+    if (is_view(x, idx, outer, size, bytes)) {
+        struct rcd_tensor piece = *x;
+        st = rcd__index_at(c, r, idx, 0, (int64_t)size, &only);
+        piece.data = (char *)x->data + only * bytes;
+        piece.n = x->n / size;
+        return st == RCD_OK ? rcd__alias_out(c, 0, r, &piece, rank, dims) : st;
+    }
     st = rcd__new_out(c, 0, r, x->dtype, rank, dims, &out);
     if (st != RCD_OK || out == NULL)
         return st;
-    size_t outer = rcd__span(x->dims, 0, axis), size = (size_t)x->dims[axis];
-    size_t bytes = rcd__span(x->dims, axis + 1, x->rank) * rcd_dtype_size(x->dtype);
-    if (gather_words(x, idx, outer, size, bytes, out->data))
+    if (gather_words(c, x, idx, outer, size, bytes, out->data))
         return RCD_OK;
     for (size_t i = 0; i < idx->n; i++) {
         size_t at = 0;

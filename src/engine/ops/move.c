@@ -87,9 +87,13 @@ void rcd__gather_box(void *out, const void *in, size_t elem, int rank, const int
 
 void rcd__repeat(void *out, size_t n, size_t elem, const void *value)
 {
+    enum { NEAR = 1 << 14 }; /* bytes that are copied again and again: from the first-level cache */
     if (n == 0)
         return;
     memcpy(out, value, elem);
-    for (size_t have = 1; have < n; have *= 2)
-        memcpy((char *)out + have * elem, out, (n - have < have ? n - have : have) * elem);
+    for (size_t have = 1, more = 1; have < n; have += more) {
+        more = have * elem < NEAR ? have : more;
+        more = n - have < more ? n - have : more;
+        memcpy((char *)out + have * elem, out, more * elem);
+    }
 }

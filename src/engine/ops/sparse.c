@@ -166,7 +166,7 @@ static rcd_status run_spmm(struct rcd_call *c, size_t r)
         return rcd__chain_run(c, r, (size_t)out.dims[0], &s, n_joined);
     if (!s.accumulate)
         rcd__rows_rest(c, r, &state->end, e.rows, &out);
-    if (width > 0)
+    if (width > 0 && !rcd__degrees(c, &s))
         rcd__spmm_rows(c->kern, c->x->team, &s, PARALLEL_ROWS);
     return RCD_OK;
 }

@@ -123,6 +123,9 @@ void rcd__rows_end(float *y, size_t n, size_t width, const float *bias, bool rel
 RCD_MUST_CHECK rcd_status rcd__chain_run(struct rcd_call *c, size_t r, size_t rows,
                                          const struct rcd_spmm *sum, size_t n);
 
+/** Sums of one number an edge (degrees.c). False: these are others, and nothing is done. */
+bool rcd__degrees(const struct rcd_call *c, const struct rcd_spmm *s);
+
 struct rcd__team;
 /** Rows [0, s->row_end) of a sparse product, `chunk` at a time, by all of the team. */
 void rcd__spmm_rows(const struct rcd_kernels *kern, struct rcd__team *team,

@@ -88,6 +88,8 @@ Test(engine_fuse_large, many_edges_are_sorted_as_few_are)
         few[i] = (int64_t)((seed = seed * 1664525u + 1013904223u) / 65536 % FEW);
     for (int end = 0; end < 2; end++) {
         const size_t first = end ? MANY_NODES - FEW : 0;
+        struct rcd_error err = {.text = ""};
+        cr_assert(rcd_exec_set_threads(exec, end ? 3 : 1, &err) == RCD_OK, "%s", err.text);
         for (size_t e = 0; e < EDGES; e++) {
             const bool one = e % EVERY == 7 && e / EVERY < FEW_EDGES;
             for (size_t s = 0; s < 2; s++) {

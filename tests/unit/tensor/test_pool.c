@@ -100,6 +100,23 @@ Test(pool, what_waits_makes_room_for_other_sizes)
     rcd_pool_free(pool);
 }
 
+/* A large block does not go where smaller ones make room: it is the one that takes long to be made again. */
+Test(pool, little_more_goes_than_must)
+{
+    rcd_pool *pool = rcd_pool_new(SIZE_MAX, SIZE_MAX);
+    const size_t mb = 1 << 20;
+    for (int turn = 0; turn < 3; turn++) {
+        struct rcd_block *b[3];
+        for (size_t i = 0; i < 3; i++)
+            b[i] = rcd_block_new(pool, (i < 2 ? 24 : 128) * mb);
+        for (size_t i = 0; i < 3; i++)
+            rcd_block_unref(b[i]);
+        rcd_block_unref(rcd_block_new(pool, 60 * mb)); /* with 176 more than 176 and 32 */
+        cr_assert(waits(pool, 128 * mb) && waits(pool, 60 * mb));
+    }
+    rcd_pool_free(pool);
+}
+
 Test(pool, references)
 {
     rcd_pool *pool = rcd_pool_new(1 << 20, 1 << 20);
