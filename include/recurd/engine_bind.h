@@ -79,5 +79,7 @@ rcd_bound *rcd_bound_unref(rcd_bound *b); /* NULL is fine; returns NULL. Threadi
 size_t rcd_bound_bytes(const rcd_bound *b);
 /** Is input i of the plan fixed? */
 bool rcd_bound_fixes(const rcd_bound *b, size_t i);
+/** Have these inputs the shapes (or are left out) of those that it was made with? [borrowed] one per plan input. */
+bool rcd_bound_has_shapes(const rcd_bound *b, const struct rcd_tensor *in);
 /** Output o, or NULL while it depends on an open input. [borrowed] lives with the binding. */
 const struct rcd_tensor *rcd_bound_output(const rcd_bound *b, size_t o);

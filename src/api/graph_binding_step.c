@@ -61,6 +61,15 @@ static struct rcd_input_delta delta_of(const struct rcd__binding *b, size_t i, c
     return d;
 }
 
+/* Nothing that a binding of edges alone depends on: features were set, or edges of another type changed. */
+static bool all_the_same(const struct rcd__binding *b, const struct rcd_input_delta *d, size_t n)
+{
+    bool same = b->sized != 0 && rcd_bound_has_shapes(b->old, b->in);
+    for (size_t i = 0; same && i < n; i++)
+        same = !d[i].other && d[i].n_removed == 0 && d[i].n_added == 0 && d[i].n_changed == 0;
+    return same;
+}
+
 static rcd_status go_on(struct rcd__binding *b)
 {
     struct rcd_input_delta deltas[RCD__MAX_FIXED] = {{.other = false}};
@@ -73,8 +82,13 @@ static rcd_status go_on(struct rcd__binding *b)
             deltas[i] = delta_of(b, i, io[i].name, &arena);
     }
     rcd_bound *old = b->old;
+    rcd_status st = RCD_OK;
+    const bool same = all_the_same(b, deltas, n);
     b->old = NULL;
-    rcd_status st = rcd_bound_update(b->exec, old, b->in, deltas, NULL, &b->bound, &b->err);
+    if (same)
+        b->bound = old;
+    else
+        st = rcd_bound_update(b->exec, old, b->in, deltas, NULL, &b->bound, &b->err);
     b->followed = b->bound != NULL;
     rcd_arena_done(&arena);
     return st;

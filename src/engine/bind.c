@@ -303,6 +303,20 @@ bool rcd_bound_fixes(const rcd_bound *b, size_t i)
     return b->in[i].dtype != RCD_NONE;
 }
 
+bool rcd_bound_has_shapes(const rcd_bound *b, const struct rcd_tensor *in)
+{
+    for (size_t i = 0; i < b->plan->n_inputs; i++) {
+        const struct rcd_tensor *had = rcd_bound_fixes(b, i) ? &b->in[i] : &b->shapes[i];
+        if (had->dtype != in[i].dtype)
+            return false;
+        if (had->dtype != RCD_NONE &&
+            (had->rank != in[i].rank ||
+             memcmp(had->dims, in[i].dims, (size_t)had->rank * sizeof *had->dims) != 0))
+            return false;
+    }
+    return true;
+}
+
 const struct rcd_tensor *rcd_bound_output(const rcd_bound *b, size_t o)
 {
     const struct rcd_plan_value *v = &b->plan->values[b->plan->main.outputs[o]];

@@ -105,6 +105,16 @@ def test_features_of_the_moment():
         kept = metric(d, "recurd_graph_results_bytes") - edges_alone
         assert kept > 4 * (n + 2 * (n + len(ends))), (kept, "rows, sorted edges and their factors, loops with them")
         assert metric(d, "recurd_graph_results_total", outcome="miss") == 2
+        good(d, "PUT", "/v2/graphs/f", [rows("x", x[:n]), rows("weight", x[:n]), edge_index(ends)])
+        first = output(infer(d, GCN, [moved], graph="f"))
+        anew = metric(d, "recurd_graph_updates_total", outcome="anew")
+        for _ in range(4):
+            good(d, "PATCH", "/v2/graphs/f", [tensor("set.nodes", "INT64", (1,), [7]), rows("set.x", [vector()]), rows("set.weight", [vector()])])
+            assert output(infer(d, GCN, [moved], graph="f")) == first
+        assert metric(d, "recurd_graph_updates_total", outcome="anew") == anew, "edges alone were kept, and they have not changed"
+        good(d, "PATCH", "/v2/graphs/f", [edge_index([(1, 2)], "add.edge_index")])
+        assert output(infer(d, GCN, [moved], graph="f")) == output(infer(d, GCN, [moved, edge_index(ends + [(1, 2)])]))
+        assert metric(d, "recurd_graph_updates_total", outcome="anew") == anew + 1
         for undirected in (False, True):
             g = Graph(60, 90, undirected)
             name = f"m{int(undirected)}"
