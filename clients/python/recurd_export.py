@@ -10,7 +10,9 @@ model itself is left alone. Works for PyTorch 2.13 and PyTorch Geometric 2.8; co
 Graph-level models: one row for each number up to the largest in `batch`."""
 
 import contextlib
+import inspect
 import sys
+import textwrap
 import warnings
 
 import torch
@@ -106,6 +108,25 @@ def to_dense_batch(x, batch=None, fill_value=0.0, max_num_nodes=None, batch_size
     return out, torch.arange(most).view(1, -1) < size.view(-1, 1)
 
 
+def to_dense_adj(edge_index, batch=None, edge_attr=None, max_num_nodes=None, batch_size=None):
+    graphs = batch_size
+    if batch is None:
+        batch, graphs = edge_index.new_zeros([_count(edge_index)]), graphs or 1
+    graphs = _count(batch) if graphs is None else graphs
+    size = scatter(torch.ones_like(batch), batch, 0, graphs)
+    first = torch.cumsum(size, 0) - size
+    most = _whole(size.max()) if max_num_nodes is None else max_num_nodes
+    graph = batch[edge_index[0]]
+    row, col = edge_index[0] - first[graph], edge_index[1] - first[batch[edge_index[1]]]
+    value = torch.ones_like(row, dtype=torch.float32) if edge_attr is None else edge_attr
+    if max_num_nodes is not None:
+        keep = (row < most) & (col < most)
+        graph, row, col, value = graph[keep], row[keep], col[keep], value[keep]
+    rest = list(value.shape[1:])
+    out = scatter(value, (graph * most + row) * most + col, 0, graphs * most * most)
+    return out.view([graphs, most, most] + rest)
+
+
 def topk(x, ratio, batch, min_score=None, tol=1e-7):
     if min_score is not None:
         limit = (scatter(x, batch, reduce="max")[batch] - tol).clamp(max=min_score)
@@ -168,17 +189,34 @@ def _index_put(g, base, indices, values, accumulate=False):
 
 
 def _int(value):
-    return _whole(value) if isinstance(value, torch.Tensor) else int(value)
+    """A number that was the largest of a list: -1 where the list is empty."""
+    return _whole((value + 1).clamp(min=0)) - 1 if isinstance(value, torch.Tensor) else int(value)
+
+
+def _hetero_linear(self, x, type_vec):
+    out = x.new_zeros([x.size(0), self.out_channels])
+    for i in range(self.num_types):
+        out = torch.where((type_vec == i).view(-1, 1), x @ self.weight[i], out)
+    return out if self.bias is None else out + self.bias[type_vec]
 
 
 def _replacements():
     utils = torch_geometric.utils
     return {utils.scatter: scatter, utils.add_remaining_self_loops: add_remaining_self_loops,
-            utils.to_dense_batch: to_dense_batch, topk_module.topk: topk}
+            utils.to_dense_batch: to_dense_batch, utils.to_dense_adj: to_dense_adj, topk_module.topk: topk}
+
+
+def _without_in_place(function):
+    """HGTConv keeps sums of sizes and adds to them in place; in a trace sizes are tensors, so what was kept changes, too."""
+    source = textwrap.dedent(inspect.getsource(function)).replace("cumsum += ", "cumsum = cumsum + ")
+    made = {}
+    exec(source, function.__globals__, made)  # the package's own text
+    return made[function.__name__]
 
 
 SYMBOLIC = {"aten::index_add": _index_add, "aten::index_put": _index_put}
-COUNTING = [sys.modules["torch_geometric.nn.norm." + n] for n in ("graph_norm", "instance_norm", "layer_norm")]
+COUNTING = [sys.modules["torch_geometric.nn." + n] for n in ("norm.graph_norm", "norm.instance_norm", "norm.layer_norm",
+                                                             "conv.hypergraph_conv")]
 
 
 @contextlib.contextmanager
@@ -197,8 +235,13 @@ def _patched():
                 if other is not None:
                     undo.append((module, name, value))
                     setattr(module, name, other)
-    sort_pool = torch_geometric.nn.SortAggregation
-    undo += [(Aggregation, "__call__", Aggregation.__call__), (sort_pool, "forward", sort_pool.forward)]
+    sort_pool, hgt, by_type = (getattr(torch_geometric.nn, n) for n in ("SortAggregation", "HGTConv", "HeteroLinear"))
+    undo += [(Aggregation, "__call__", Aggregation.__call__), (sort_pool, "forward", sort_pool.forward),
+             (by_type, "forward", by_type.forward)]
+    by_type.forward = _hetero_linear
+    for name in ("_cat", "_construct_src_node_feat"):
+        undo.append((hgt, name, getattr(hgt, name)))
+        setattr(hgt, name, _without_in_place(getattr(hgt, name)))
     Aggregation.__call__, sort_pool.forward = _sized, _sort_pool
     for name, symbolic in SYMBOLIC.items():
         torch.onnx.register_custom_op_symbolic(name, symbolic, 16)

@@ -398,12 +398,6 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
     rcd_status st = RCD_OK;
     if (l.old == NULL && l.add == NULL)
         return rcd_fail(err, RCD_EINVAL, "'%s' is missing", name);
-    if (c->g->undirected && l.add != NULL && strcmp(ends[0], ends[1]) != 0)
-        return rcd_fail(
-            err, RCD_EINVAL,
-            "'%s' goes from %s to %s: edges of an undirected graph end in the type they "
-            "start from; give both directions, each as a type of its own",
-            name, ends[0], ends[1]);
     int64_t *map[2] = {NULL, NULL}, n[2];
     for (int i = 0; st == RCD_OK && i < 2; i++) {
         n[i] = rcd_graph_nodes(c->nodes, ends[i]);

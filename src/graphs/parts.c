@@ -13,7 +13,22 @@ static const char *behind(const char *name, size_t verb)
     return strncmp(name, verbs[verb], len) == 0 ? name + len : NULL;
 }
 
-static rcd_status check_first(const char *name, struct rcd_error *err)
+/* A mirror image has its ends swapped. */
+static rcd_status check_ends(const struct change *c, const char *name, struct rcd_error *err)
+{
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    rcd__type_of(name, type);
+    rcd__ends(type, ends);
+    if (!rcd__is_edge_name(name) || strcmp(ends[0], ends[1]) == 0 ||
+        !(c->first ? c->parts->undirected : c->old->undirected))
+        return RCD_OK;
+    return rcd_fail(err, RCD_EINVAL,
+                    "'%s' goes from %s to %s: edges of an undirected graph end in the type they "
+                    "start from; give both directions, each as a type of its own",
+                    name, ends[0], ends[1]);
+}
+
+static rcd_status check_first(const struct change *c, const char *name, struct rcd_error *err)
 {
     for (size_t v = 0; v < RCD_COUNT(verbs); v++) {
         if (behind(name, v) != NULL)
@@ -21,7 +36,7 @@ static rcd_status check_first(const char *name, struct rcd_error *err)
                 err, RCD_EINVAL,
                 "'%s' is of a change (PATCH); tensors of a graph have their names alone", name);
     }
-    return RCD_OK;
+    return check_ends(c, name, err);
 }
 
 static bool is_of(const char *name, const char *type, bool edges)
@@ -40,7 +55,7 @@ static rcd_status check_add(const struct change *c, size_t i, const char *name,
     rcd__type_of(name, type);
     if (rcd__is_edge_name(name)) {
         if (rcd__part_of(c, "add", type, "edge_index") != NULL)
-            return RCD_OK;
+            return check_ends(c, name, err);
         return rcd_fail(err, RCD_EINVAL, "'add.%s' needs 'add.%s%sedge_index' beside it", name,
                         type, type[0] != '\0' ? "." : "");
     }
@@ -103,7 +118,7 @@ static rcd_status check_name(const struct change *c, size_t i, struct rcd_error 
         return rcd_fail(err, RCD_EINVAL, "tensor name '%s' has %zu bytes, want 1 to %d", quoted,
                         strlen(is), RCD_GRAPH_NAME_MAX);
     if (c->first)
-        return check_first(is, err);
+        return check_first(c, is, err);
     if ((name = behind(is, 0)) != NULL)
         return check_add(c, i, name, err);
     if ((name = behind(is, 1)) != NULL)

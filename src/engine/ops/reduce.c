@@ -297,6 +297,26 @@ static void reduce_at(const struct rcd_call *c, const struct rcd_tensor *x,
     }
 }
 
+#define SINT_LIMIT(S, T, U)                                                                        \
+    case RCD_##S:                                                                                  \
+        ((T *)out->data)[o] = (T)(((U)1 << (8 * sizeof(T) - 1)) - (U)highest);                     \
+        break;
+#define UINT_LIMIT(S, T, U)                                                                        \
+    case RCD_##S:                                                                                  \
+        ((T *)out->data)[o] = (T)((T)0 - (T)highest);                                              \
+        break;
+
+/* The lowest or highest value of an integer type. */
+static void int_limit(bool highest, const struct rcd_tensor *out, size_t o)
+{
+    switch (out->dtype) {
+        RCD_EACH_SINT(SINT_LIMIT)
+        RCD_EACH_UINT(UINT_LIMIT)
+    default:
+        RCD_ASSERT(!"checked at load");
+    }
+}
+
 /* What an empty reduction gives: ONNX takes the lowest and highest values for Max and Min. */
 static rcd_status empty_value(const struct rcd_call *c, size_t r, enum kind kind,
                               const struct rcd_tensor *out, size_t o)
@@ -309,6 +329,8 @@ static rcd_status empty_value(const struct rcd_call *c, size_t r, enum kind kind
             ((double *)out->data)[o] = v;
         else if (out->dtype == RCD_BOOL)
             ((uint8_t *)out->data)[o] = kind == MIN;
+        else if (kind == MAX || kind == MIN)
+            int_limit(kind == MIN, out, o);
         else
             return rcd__fail(c, r, RCD_EINVAL, "reduces no elements");
         return RCD_OK;

@@ -7,6 +7,7 @@ H hetero (see graph_fuzz.py), D dense: x and adj of one graph alone."""
 import torch
 import torch_geometric.nn as g
 from torch import nn
+from torch_geometric import utils
 
 F_IN, F_OUT, F_EDGE, HIDDEN, RELATIONS = 6, 4, 3, 5, 3
 
@@ -116,8 +117,21 @@ class Batched(nn.Module):
     """to_dense_batch: graphs beside each other, padded."""
 
     def forward(self, x, edge_index, batch):
-        dense, mask = g.dense.to_dense_batch(x, batch) if hasattr(g.dense, "to_dense_batch") else (None, None)
+        dense, mask = utils.to_dense_batch(x, batch)
         return dense.sum(1) + mask.sum(1, keepdim=True).to(x.dtype)
+
+
+class Adjacent(nn.Module):
+    """to_dense_adj: sparse layers first, then DiffPool on graphs beside each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.assign, self.out = g.GraphConv(F_IN, 8), nn.Linear(8, 3), nn.Linear(8, F_OUT)
+
+    def forward(self, x, edge_index, batch):
+        x, mask = utils.to_dense_batch(self.a(x, edge_index).relu(), batch)
+        pooled, adj = g.dense_diff_pool(x, utils.to_dense_adj(edge_index, batch), self.assign(x), mask)[:2]
+        return self.out((adj @ pooled).mean(1))
 
 
 class Inner(nn.Module):
@@ -382,6 +396,7 @@ LAYERS = {
     "asap": (lambda: Coarse(g.ASAPooling(8, ratio=0.5)), "b"),
     "edgepool": (lambda: Coarse(g.EdgePooling(8)), "b"),
     "dense_batch": (Batched, "b"),
+    "dense_adj": (Adjacent, "b"),
     "diffpool": (lambda: Dense(g.dense_diff_pool), "D"),
     "mincut": (lambda: Dense(g.dense_mincut_pool), "D"),
     "gae": (lambda: Inner(False), "p"),

@@ -121,3 +121,34 @@ Test(engine_run, unwanted_outputs_stay_empty)
     cr_assert(b.out[0].dtype == RCD_NONE && b.out[1].dtype == RCD_F32);
     batch_done(&b);
 }
+
+/* The largest and smallest of nothing, by ONNX: the type's lowest and highest value. */
+Test(engine_run, extremes_of_nothing)
+{
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_NODE, mk_node("ReduceMax", "most", "ids", "high"));
+    pb_msg(&g, G_NODE, mk_node("ReduceMin", "least", "ids", "low"));
+    pb_msg(&g, G_INPUT, mk_info("ids", T_I64, "n"));
+    pb_msg(&g, G_OUTPUT, mk_info("high", T_I64, NULL));
+    pb_msg(&g, G_OUTPUT, mk_info("low", T_I64, NULL));
+    rcd_onnx_model *m = load_ok(mk_model(8, 17, g));
+    const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+    struct rcd_error err;
+    rcd_plan *plan = NULL;
+    cr_assert(rcd_plan_new(&m, &opts, &plan, &err) == RCD_OK, "%s", err.text);
+    rcd_exec *x = rcd_exec_new(1 << 20, 1 << 20);
+    for (int64_t n = 0; n < 2; n++) {
+        int64_t seven = 7;
+        struct rcd_tensor in, out[2] = {{.dtype = RCD_NONE}};
+        cr_assert(rcd_tensor_shape(&in, RCD_I64, 1, &n));
+        in.data = &seven;
+        struct rcd_infer req = {.in = &in, .out = out}, *list[] = {&req};
+        rcd_exec_run(x, plan, 1, list, NULL);
+        cr_assert(req.err.code == RCD_OK, "%s", req.err.text);
+        cr_assert(*(int64_t *)out[0].data == (n == 0 ? INT64_MIN : 7));
+        cr_assert(*(int64_t *)out[1].data == (n == 0 ? INT64_MAX : 7));
+        rcd_infer_drop(&req, 2);
+    }
+    rcd_exec_free(x);
+    rcd_plan_unref(plan);
+}
