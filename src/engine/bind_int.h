@@ -48,6 +48,8 @@ RCD_MUST_CHECK rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l,
 void rcd__bound_drop_live(rcd_bound *b);
 /** Node i has run (incremental.c). */
 void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i);
+/** May products be done with the sums before them while it is made? What lies between is kept nowhere then. */
+bool rcd__live_joins(const struct rcd__live *l);
 
 /** Run for one request the nodes that `making` names (run.c). The error is in req->err, too. */
 RCD_MUST_CHECK rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,

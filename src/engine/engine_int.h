@@ -283,6 +283,8 @@ RCD_MUST_CHECK rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_
 /** Nodes right behind the call's own that are done with it in this run (fuse_order.c, fuse_dots.c). */
 enum { RCD__JOINED = 2 };
 size_t rcd__joined(const struct rcd_call *c);
+/** Does a binding that is being made keep output i, or may it? Then it is as others read it. */
+bool rcd__out_kept(const struct rcd_call *c, size_t i);
 /** Output i of request r shares the data of `src` under another shape of as many elements. */
 rcd_status rcd__alias_out(const struct rcd_call *c, size_t i, size_t r,
                           const struct rcd_tensor *src, int rank, const int64_t *dims);

@@ -1,5 +1,7 @@
 /* incremental.c - a live binding: what it keeps, and its turns. */
 #include "incremental.h"
+#include "ops/product.h"
+#include "ops/sparse.h"
 
 #include <string.h>
 
@@ -105,8 +107,34 @@ struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struc
     return l;
 }
 
+bool rcd__live_joins(const struct rcd__live *l)
+{
+    return !l->keep_all;
+}
+
+/* Sums that were not made as a whole, nor some of the products behind them: their sizes, from the last product's, stand
+ * for them. */
+static void set_sizes(const struct rcd_run *run, const struct rcd_node *sum)
+{
+    size_t n = 1;
+    while (n < RCD__JOINED && rcd__tensor_of(run, sum[n].out[0])->dtype == RCD_NONE)
+        n++;
+    int64_t dims[2] = {rcd__tensor_of(run, sum[n].out[0])->dims[0], 0};
+    for (size_t i = 0; i < n; i++) {
+        struct rcd_tensor *t = rcd__slot(run, run->plan->values[sum[i].out[0]].slot, 0);
+        dims[1] = (int64_t)rcd__row_product_of(&sum[i + 1])->b.k;
+        RCD_ASSERT(rcd_tensor_shape(t, RCD_F32, 2, dims));
+        t->block = NULL;
+        t->data = NULL;
+    }
+}
+
 void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i)
 {
+    const struct rcd_node *node = &run->plan->main.nodes[i];
+    if (node->op == &rcd__op_spmm && node->out[0] != RCD_NO_VALUE &&
+        rcd__tensor_of(run, node->out[0])->dtype == RCD_NONE)
+        set_sizes(run, node);
     rcd__capture(l, run, i);
     l->began = rcd_now_ns();
 }

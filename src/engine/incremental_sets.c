@@ -128,9 +128,12 @@ static const struct rcd__rows *few(struct rcd__turn *t, const struct rcd__dom *d
     return r->n > 0 ? r : NULL;
 }
 
+/* To sort a slot costs about as much as to look at this many words of marks. */
+enum { WORDS_OF_SLOT = 16 };
+
 static bool are_few(const struct rcd__dom *d, size_t n)
 {
-    return n < 256 || n < d->high / 256;
+    return n < d->cap / 64 / WORDS_OF_SLOT + 4;
 }
 
 bool rcd__marks_expect(struct rcd__turn *t, struct rcd__marks *m, size_t n)

@@ -5,6 +5,7 @@
  * worker's pool as soon as their last reader has run, so a run in steady state allocates nothing. */
 #include "bind_int.h"
 #include "blame.h"
+#include "ops/product.h"
 #include "spread.h"
 #include "team.h"
 
@@ -130,6 +131,14 @@ rcd_status rcd__new_out(const struct rcd_call *c, size_t i, size_t r, rcd_dtype 
     return RCD_OK;
 }
 
+bool rcd__out_kept(const struct rcd_call *c, size_t i)
+{
+    const struct rcd__making *m = c->run->making;
+    const rcd_value_id id = c->node->out[i];
+    return m != NULL && id != RCD_NO_VALUE &&
+           (m->live != NULL || m->keep[c->run->plan->values[id].slot]);
+}
+
 rcd_status rcd__alias_out(const struct rcd_call *c, size_t i, size_t r,
                           const struct rcd_tensor *src, int rank, const int64_t *dims)
 {
@@ -161,6 +170,14 @@ static size_t compact(const struct rcd_run *run, size_t n, uint32_t *live)
     return kept;
 }
 
+/* Is it done with the node before? To a live binding each node tells what it does to entries: it does without the values
+ * between a sum and its products alone, which incremental.c tells it the sizes of. */
+static bool is_joined(const struct rcd_run *run, const struct rcd_node *node)
+{
+    const bool live = run->making != NULL && run->making->live != NULL;
+    return run->joins && node->joined && (!live || rcd__row_product_of(node) != NULL);
+}
+
 size_t rcd__joined(const struct rcd_call *c)
 {
     const struct rcd_body *main = &c->run->plan->main;
@@ -168,7 +185,7 @@ size_t rcd__joined(const struct rcd_call *c)
         return 0;
     const struct rcd_node *end = main->nodes + main->n_nodes;
     size_t n = 0;
-    while (n < RCD__JOINED && c->node + n + 1 < end && c->node[n + 1].joined)
+    while (n < RCD__JOINED && c->node + n + 1 < end && is_joined(c->run, &c->node[n + 1]))
         n++;
     return n;
 }
@@ -179,7 +196,7 @@ static void run_node(struct rcd_run *run, const struct rcd_node *node, size_t n,
     struct rcd_call c = {
         .run = run, .node = node, .kern = run->plan->kernels, .x = run->x, .n = n, .req = live};
     size_t mark = run->x->scratch.used;
-    if (node->joined && run->joins) {
+    if (is_joined(run, node)) {
         ; /* done with the node before */
     } else if (node->op->run_all != NULL) {
         node->op->run_all(&c);
@@ -387,7 +404,7 @@ rcd_status rcd__exec_bind(rcd_exec *x, const rcd_plan *p, struct rcd_infer *req,
                           .reqs = reqs,
                           .cancel = cancel,
                           .making = making,
-                          .joins = making->live == NULL};
+                          .joins = making->live == NULL || rcd__live_joins(making->live)};
     uint32_t *all = NULL;
     if (set_up(&run, &all)) {
         rcd__run_body(&run, &p->main, 1, all);

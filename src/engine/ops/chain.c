@@ -79,7 +79,7 @@ static rcd_status chain_out(struct rcd_call *c, size_t r, struct chain *chain, s
     struct rcd_call last = *c;
     last.node = c->node + chain->n;
     const size_t width = chain->products[chain->n - 1]->b.n;
-    chain->squeezed = last.node->squeezed && c->kern->squeeze != NULL && c->run->making == NULL &&
+    chain->squeezed = last.node->squeezed && c->kern->squeeze != NULL && !rcd__out_kept(&last, 0) &&
                       c->run->squeezed == NULL && rows >= SQUEEZE_ROWS && chain->rows > 0 &&
                       (width == RCD_SQUEEZED || width == RCD_SQUEEZED / 2) && many_zeros(chain);
     const int64_t dims[2] = {(int64_t)rows,
