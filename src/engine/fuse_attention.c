@@ -198,6 +198,12 @@ static bool of_made_rows(const struct look *l, struct rcd__edge_ends *ends, stru
         if (!rcd__fuse_program(w, ends, scores, ret, &ret->state.program) ||
             !rcd__fuse_program(w, ends, rows, ret, &ret->state.values))
             return false;
+        const struct rcd__edge_program *p = &ret->state.values;
+        if (p->n == 0 &&
+            p->only.from == RCD__FROM_SRC) { /* they are rows of nodes, seen otherwise */
+            starts.x = ret->leaves[p->only.i];
+            ret->state.values.width = 0;
+        }
         starts.flat = u != m->x;
         *m = starts;
         return true;

@@ -88,6 +88,25 @@ static rcd_status simplify_and_join(struct rcd__rewrite *w)
     }
 }
 
+/* Makes values whose sizes and makers are known to what follows. */
+static rcd_status gathered(struct rcd__rewrite *w)
+{
+    const size_t n = rcd__fuse_gathered_count(w), all = w->p->n_values + n;
+    if (n == 0)
+        return RCD_OK;
+    struct rcd__fact *facts = rcd_realloc(w->sym.facts, all * sizeof *facts);
+    w->sym.facts = facts != NULL ? facts : w->sym.facts;
+    uint32_t *maker = rcd_realloc(w->maker, all * sizeof *maker);
+    w->maker = maker != NULL ? maker : w->maker;
+    if (facts == NULL || maker == NULL || !has_room(w, n))
+        return rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
+    rcd_status st = rcd__fuse_gathered(w, n);
+    w->sym.n_facts = w->p->n_values;
+    if (st == RCD_OK)
+        note_makers(w);
+    return st;
+}
+
 rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
 {
     struct rcd__rewrite w = {.p = p, .sym = {.p = p}, .err = err};
@@ -104,6 +123,9 @@ rcd_status rcd__plan_rewrite(rcd_plan *p, struct rcd_error *err)
         st = rcd_fail(err, RCD_ENOMEM, "no memory for a plan");
     if (st == RCD_OK) {
         note_makers(&w);
+        st = gathered(&w);
+    }
+    if (st == RCD_OK) {
         st = has_room(&w, rcd__fused_values(&w))
                  ? rcd__plan_fuse_sparse(&w)
                  : rcd_fail(err, RCD_ENOMEM, "no memory for a plan");

@@ -44,6 +44,10 @@ RCD_MUST_CHECK rcd_status rcd__simplify_sizes(struct rcd__rewrite *w, struct rcd
  * nodes: those so far, that w->maker counts. */
 rcd_value_id rcd__simplify_pick(struct rcd__rewrite *w, const struct rcd_node *nodes,
                                 const struct rcd_node *node);
+/** Products of rows that were gathered for the edges of a sum: how many, each of which makes a value; and the product before
+ * the Gather (fuse_gathered.c). */
+size_t rcd__fuse_gathered_count(const struct rcd__rewrite *w);
+RCD_MUST_CHECK rcd_status rcd__fuse_gathered(struct rcd__rewrite *w, size_t count);
 /** Values that rcd__plan_fuse_sparse may make, at most. */
 size_t rcd__fused_values(const struct rcd__rewrite *w);
 /** Gather, scale and scatter become sparse products (fuse_sparse.c). */

@@ -185,17 +185,58 @@ Test(engine_alike, what_is_done_to_all_rows_is_done_before_they_are_gathered)
     }
 }
 
+/* y = the sums of rows of x W, multiplied before they are gathered or after. */
+static struct pb product(bool gathered)
+{
+    static const float w[] = {.1f, 2, -.3f, 4, .5f, .7f, 1.5f, -2, .9f};
+    struct pb g = graph_of_edges();
+    pb_msg(&g, G_INIT, mk_f32("W", "3,3", w, RCD_COUNT(w)));
+    pb_msg(&g, G_NODE,
+           mk_node(gathered ? "Gather" : "MatMul", "m", gathered ? "x,src" : "x,W", "m"));
+    pb_msg(&g, G_NODE,
+           mk_node(gathered ? "MatMul" : "Gather", "u", gathered ? "m,W" : "m,src", "u"));
+    pb_msg(&g, G_NODE, mk_node("Reshape", "c", "dst,column", "c"));
+    pb_msg(&g, G_NODE, mk_node("Shape", "s", "u", "s"));
+    pb_msg(&g, G_NODE, mk_node("Expand", "e", "c,s", "e"));
+    pb_msg(&g, G_NODE, mk_node("Shape", "t", "x", "t"));
+    pb_msg(&g, G_NODE, mk_node("ConstantOfShape", "z", "t", "z"));
+    struct pb n = mk_node("ScatterElements", "y", "z,e,u", "y");
+    add_attr_int(&n, "axis", 0);
+    add_attr_str(&n, "reduction", "max"); /* a sum would go before the product */
+    pb_msg(&g, G_NODE, n);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,3"));
+    pb_msg(&g, G_INPUT, mk_info("edge_index", T_I64, "2,edges"));
+    pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+    return mk_model(8, 18, g);
+}
+
+Test(engine_alike, rows_are_multiplied_before_they_are_gathered)
+{
+    struct inputs all = given(1, 1, 1);
+    float y[2][NODES * WIDTH];
+    for (int gathered = 0; gathered < 2; gathered++) {
+        struct rcd_error err = {.text = ""};
+        rcd_plan *p = plan_from(product(gathered), RCD_CPU_C);
+        cr_expect(lines_with(p, "MatMul(x, W)") == 1 && lines_with(p, "\nGather(x") == 0 &&
+                  lines_with(p, "* CsrCols(") == 1);
+        cr_assert(run(p, NULL, &all, y[gathered], &err) == RCD_OK, "%s", err.text);
+        rcd_plan_unref(p);
+    }
+    cr_expect(memcmp(y[0], y[1], sizeof y[0]) == 0);
+}
+
 Test(engine_alike, failing_allocations)
 {
     bool done = false;
     for (size_t k = 0; !done; k++) {
-        rcd_onnx_model *m = load_ok(net(k % 2 ? "edges" : "1,1", k % 2 ? "" : "m,w", false));
+        rcd_onnx_model *m = load_ok(
+            k % 3 == 2 ? product(true) : net(k % 3 ? "edges" : "1,1", k % 3 ? "" : "m,w", false));
         const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
         rcd_plan *p = NULL;
         struct rcd_error err;
-        rcd_fault_after(k / 2);
+        rcd_fault_after(k / 3);
         rcd_status st = rcd_plan_new(&m, &opts, &p, &err);
-        done = !rcd_fault_hit() && k % 2 == 1;
+        done = !rcd_fault_hit() && k % 3 == 2;
         rcd_fault_after(SIZE_MAX);
         cr_assert(st == RCD_OK || st == RCD_ENOMEM, "k = %zu: %d", k, (int)st);
         rcd_plan_unref(p);
