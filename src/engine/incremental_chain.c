@@ -12,9 +12,10 @@ enum {
     BLOCK_ROWS = RCD__SOME_ROWS, /* rows that are on their way together, */
     BLOCK_EDGES = 4096,          /* with so many edges, or one row with more */
     CHUNK_ROWS = 4 * BLOCK_ROWS, /* of a thread at a time, */
-    FEW_CHUNKS =
-        8, /* smaller ones where there would be hardly any: few rows are often the large ones */
-    MORE_EDGES = 16 /* of the rows to come, for the kernel to ask for ahead */
+    FEW_CHUNKS = 8,              /* fewer where that many are not there: few rows are often long */
+    LITTLE_WORK = 1 << 21,       /* multiply-adds: not worth waking anybody; */
+    EDGE_WORK = 32,              /* an edge is as much as so many, besides its columns */
+    MORE_EDGES = 16              /* of the rows to come, for the kernel to ask for ahead */
 };
 
 struct chain {
@@ -138,8 +139,8 @@ static void keep_rows(const struct chain *c, size_t i, size_t n, const float *fr
     for (size_t k = 0; k < n; k++) {
         const int32_t slot = c->rows->at[i + k];
         const char *was = c->before + (size_t)slot * c->stored;
-        const bool differs =
-            rcd__dom_is_new(d, slot) || memcmp(was, from + k * width, c->stored) != 0;
+        const bool differs = (d->n_added > 0 && rcd__dom_is_new(d, slot)) ||
+                             memcmp(was, from + k * width, c->stored) != 0;
         c->changed[i + k] = differs;
         if (differs || c->kept != c->before)
             memcpy(c->kept + (size_t)slot * c->stored, from + k * width, c->stored);
@@ -273,11 +274,15 @@ static bool give_changed(struct rcd__turn *t, const struct chain *c, struct rcd_
     return true;
 }
 
-static void run(struct rcd__turn *t, struct chain *c)
+/* By one thread where it takes no longer than waking others. */
+static void run(struct rcd__turn *t, struct chain *c, size_t n_edges)
 {
     const size_t n = c->rows->n;
-    size_t chunk = n / FEW_CHUNKS < CHUNK_ROWS ? n / FEW_CHUNKS : CHUNK_ROWS;
-    rcd__team_run(t->x->team, n, chunk > 0 ? chunk : 1, chain_some, c);
+    size_t work = n_edges * (c->sum.groups * c->sum.chan + EDGE_WORK), chunk = n / FEW_CHUNKS;
+    for (size_t i = 0; i < c->n; i++)
+        work += n * c->products[i]->b.k * c->products[i]->b.n;
+    chunk = chunk > CHUNK_ROWS ? CHUNK_ROWS : chunk + 1;
+    rcd__team_run(t->x->team, n, work < LITTLE_WORK ? n : chunk, chain_some, c);
 }
 
 bool rcd__turn_chain_rows(struct rcd__turn *t, const struct rcd_node *node,
@@ -305,11 +310,12 @@ bool rcd__turn_chain_rows(struct rcd__turn *t, const struct rcd_node *node,
         (kept ? !find_kept(t, &c, out, &old) : !rcd__packed(t, out, rows->n, &fresh)))
         return false;
     c.packed = fresh.data;
+    const size_t n_edges = rcd__ends_count(e, rows);
     if (c.width > 0)
-        run(t, &c);
+        run(t, &c, n_edges);
     rcd__rowstore_unref(old);
     t->n_joined = c.n;
     t->effort.rows += c.n * rows->n;
-    t->effort.edges += rcd__ends_count(e, rows);
+    t->effort.edges += n_edges;
     return kept ? give_changed(t, &c, out) : rcd__give(t, out, rows, &fresh);
 }
