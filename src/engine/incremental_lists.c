@@ -62,7 +62,9 @@ bool rcd__turn_merge(struct rcd__turn *t, const struct rcd_node *node)
 {
     const struct rcd__ival *from = rcd__turn_in(t, node, 0), *some = rcd__turn_in(t, node, 2);
     struct rcd__ival *v = rcd__turn_out(t, node);
-    const struct rcd__rows *rows = rcd__rows_join(t, v->dom, from->dirty, some->dirty);
+    /* all of those that were chosen are not all there are */
+    const struct rcd__rows *rows =
+        rcd__rows_join(t, v->dom, from->dirty, present(t, v->dom, some->dirty));
     rows = rcd__rows_join(t, v->dom, rows,
                           rcd__rows_of(t, v->dom, some->dom->removed, some->dom->n_removed));
     struct rcd_tensor fresh;

@@ -234,6 +234,22 @@ static bool run_model(const char *root, const char *name, const char *expect, si
     return ok;
 }
 
+/* Graphs in which a change reaches everything, and numbers of nodes, edges and loops are often the same by chance. */
+static bool run_tiny(const char *root, const char *name)
+{
+    struct tally t = {.followed = 0};
+    rcd_plan *p = load(root, name, &t);
+    rcd_exec *x = rcd_exec_new(run_bytes, run_bytes / 8);
+    bool ok = p != NULL && x != NULL;
+    for (size_t i = 0; ok && i < 150; i++)
+        ok = run_graph(x, p, 2 + i % 2, i % 5, 4, &t);
+    if (!ok)
+        printf("FAIL %s, tiny graphs: %s\n", name, t.why);
+    rcd_exec_free(x);
+    rcd_plan_unref(p);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     const char *list = NULL;
@@ -251,14 +267,19 @@ int main(int argc, char **argv)
     if (f == NULL)
         return 2;
     char line[512];
-    while (fgets(line, sizeof line, f) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        char *expect = strchr(line, ' ');
-        if (line[0] == '#' || expect == NULL)
-            continue;
-        *expect++ = '\0';
-        failed += !run_model(argv[at], line, expect, rounds);
-        n++;
+    for (bool tiny = false;; tiny = true) {
+        while (fgets(line, sizeof line, f) != NULL) {
+            line[strcspn(line, "\n")] = '\0';
+            char *expect = strchr(line, ' ');
+            if (line[0] == '#' || expect == NULL)
+                continue;
+            *expect++ = '\0';
+            failed += tiny ? !run_tiny(argv[at], line) : !run_model(argv[at], line, expect, rounds);
+            n += !tiny;
+        }
+        if (tiny)
+            break;
+        rewind(f);
     }
     fclose(f);
     printf("%zu models, %zu failed\n", n, failed);

@@ -147,9 +147,21 @@ class Degrees(nn.Module):
         return self.b(self.a(feats, links).relu())
 
 
+class Laplacian(nn.Module):
+    """L = D - A: the loops' values are taken out, changed and put back."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = g.ChebConv(IN, OUT, 3, normalization=None)
+
+    def forward(self, feats, links):
+        return self.a(feats, links, lambda_max=torch.tensor(7.0))
+
+
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
-        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",))}
+        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
+        "laplacian": (Laplacian, ("ts",))}
 
 
 # what follows a registered graph goes by these names (tests/conformance/follow_cases.c)
