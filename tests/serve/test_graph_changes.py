@@ -109,7 +109,8 @@ def test_features_of_the_moment():
         first = output(infer(d, GCN, [moved], graph="f"))
         anew = metric(d, "recurd_graph_updates_total", outcome="anew")
         for _ in range(4):
-            good(d, "PATCH", "/v2/graphs/f", [tensor("set.nodes", "INT64", (1,), [7]), rows("set.x", [vector()]), rows("set.weight", [vector()])])
+            good(d, "PATCH", "/v2/graphs/f", [tensor("set.nodes", "INT64", (1,), [7]), rows("set.x", [vector()]),
+                                              rows("set.weight", [vector()])])
             assert output(infer(d, GCN, [moved], graph="f")) == first
         assert metric(d, "recurd_graph_updates_total", outcome="anew") == anew, "edges alone were kept, and they have not changed"
         good(d, "PATCH", "/v2/graphs/f", [edge_index([(1, 2)], "add.edge_index")])
