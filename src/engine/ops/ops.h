@@ -23,6 +23,7 @@
     X(nonzero)                                                                                     \
     X(norm)                                                                                        \
     X(pad)                                                                                         \
+    X(pool)                                                                                        \
     X(reduce)                                                                                      \
     X(reshape)                                                                                     \
     X(reverse)                                                                                     \
