@@ -38,12 +38,14 @@ static char *unquote(char *p)
     return NULL;
 }
 
-/* Cuts a line in place at commas, or at tabs where it has them; at spaces if it may be and has neither. 0: a quote
- * is not closed. */
+/* Cuts a line in place at commas, or at tabs where it has them, at semicolons where it has neither; at spaces if it may
+ * be and has none of them. 0: a quote is not closed. */
 static size_t cut(char *line, bool spaces, const char **cells, size_t most)
 {
-    char by = strchr(line, '\t') != NULL ? '\t' : ',';
-    if (spaces && strpbrk(line, ",\t\"") == NULL) {
+    char by = strchr(line, '\t') != NULL                               ? '\t'
+              : strchr(line, ',') == NULL && strchr(line, ';') != NULL ? ';'
+                                                                       : ',';
+    if (spaces && strpbrk(line, ",;\t\"") == NULL) {
         size_t len = strlen(line);
         while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\r'))
             line[--len] = '\0';

@@ -128,7 +128,7 @@ def test_graph_from_csv():
             return {t["name"]: t["data"] for t in json.loads(d.call("GET", "/v2/graphs/g/tensors")[1])["outputs"]}
 
         plain = {"edge_index": [0, 1, 1, 2]}
-        for text in ("source,target\n0,1\n1,2\n", "0,1\n1,2", "0\t1\n1\t2\n", "\ufeffsource,target\r\n0,1\r\n\r\n1,2\r\n",
+        for text in ("source,target\n0,1\n1,2\n", "0,1\n1,2", "0\t1\n1\t2\n", "source;target\n0;1\n1; 2\n", "\ufeffsource,target\r\n0,1\r\n\r\n1,2\r\n",
                      "# a remark\nfrom, to\n 0, 1\n1 ,2\n", "# FromNodeId ToNodeId\n0 1\n1  2 \r\n"):
             assert put(text) == plain, text
         assert put("source,target,weight\n0,1,0.5\n1,2,2e-1\n")["edge_weight"][0] == 0.5
@@ -140,7 +140,7 @@ def test_graph_from_csv():
                                    ("0,1\n", "id,f\n", "nodes-file.csv has no rows"),
                                    ("source,target,weight\n0,1,1\n0,1,abc\n", None, "line 3, column 3: 'abc' is no number"),
                                    ("0,1,1\n0,1,nan\n", None, "line 2, column 3: 'nan'"), ("0,1\n2\n", None, "line 2 has 1 columns"),
-                                   ("0;1\n", None, "want columns source,target[,weight]"), ("", None, "has no rows"),
+                                   ("0|1\n", None, "want columns source,target[,weight]"), ("", None, "has no rows"),
                                    ("source,target\n", None, "has no rows"), ('0,1\n"0,1\n', None, "line 2 has a quote that is not closed"),
                                    ("a,b\na,z\n", "id,f\na,1\nb,2\n", "edge_index[1][1]: graph 'g' has no node 'z'"),
                                    ("a,b\nb,a\n", "id,f\na,1\nb,2\na,3\n", "nodes 0 and 2 have the same id 'a'")):
