@@ -150,8 +150,8 @@ def _flat_json(array):
 
 def tensor_json(name, array):
     datatype = {"float32": "FP32", "int64": "INT64"}[str(array.dtype)]
-    return (f'{{"name":"{name}","shape":{json.dumps(array.shape, separators=(",", ":"))},'
-            f'"datatype":"{datatype}","data":{_flat_json(array)}}}')
+    return (f'{{"name":"{name}","datatype":"{datatype}","shape":{json.dumps(array.shape, separators=(",", ":"))},'
+            f'"data":{_flat_json(array)}}}')
 
 
 def show_call(path, model_name, inputs, outputs, states=()):
