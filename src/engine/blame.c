@@ -1,9 +1,10 @@
 /* blame.c - a number that a request sent, and that a node deep in the plan cannot use: which input, which place.
  *
  * Whole numbers of a request (edges, pairs of nodes, the graph of each node) reach the node that uses them as an index
- * through moves alone: a row is picked, seen in another shape, spread, joined. Only when a node has failed, its input is
- * followed back through what may have moved the number, and the number is looked for in the inputs that this ends at. So
- * nothing is done for requests that are in order. A size that comes of the largest of such numbers is followed the same
+ * through moves alone: a row is picked, seen in another shape, spread, joined; or negative ones are counted from the end
+ * (Where of a number and of it plus something). Only when a node has failed, its input is followed back through these, and
+ * the number is looked for in the inputs that this ends at; one that was computed otherwise is nobody's. So nothing is done
+ * for requests that are in order. A size that comes of the largest of such numbers is followed the same
  * way, through the maximum and what is added to it. */
 #include "blame.h"
 
@@ -22,7 +23,8 @@ struct trace {
     const struct rcd_call *c;
     const struct rcd_infer *req;
     bool sizes;                 /* look for what makes a size: the largest */
-    int64_t value, least, most; /* else: this one, or one outside */
+    int64_t value, least, most; /* else: this one, */
+    bool wrapped; /* or, behind a choice of number or number plus something, one outside */
     size_t steps;
     struct found found;
 };
@@ -65,10 +67,9 @@ static void look_in(struct trace *t, size_t input, int64_t row)
     }
     for (size_t e = from; e < to; e++) {
         const int64_t v = rcd__int_at(in, e);
-        const bool better = t->sizes
-                                ? !t->found.is || v > t->found.value
-                                : !t->found.is && (v == t->value || v < t->least || v > t->most);
-        if (better)
+        const bool outside = t->wrapped && (v < t->least || v > t->most);
+        if (t->sizes ? !t->found.is || v > t->found.value
+                     : !t->found.is && (v == t->value || outside))
             t->found = (struct found){input, e, v, true};
     }
 }
@@ -106,8 +107,10 @@ static void follow(struct trace *t, rcd_value_id id, int64_t row)
     static const char *const moves[] = {"Gather",   "Reshape",  "Unsqueeze", "Squeeze",  "Flatten",
                                         "Identity", "Cast",     "Expand",    "Tile",     "Slice",
                                         "Split",    "Compress", "GatherND",  "Transpose"};
-    static const char *const joins[] = {"Concat", "Where", "Add", "Sub", "Mul", "Max", "Mod"};
-    static const char *const greatest[] = {"ReduceMax", "Range", "ConstantOfShape"};
+    static const char *const joins[] = {"Concat"}, *const choices[] = {"Where"};
+    static const char *const plus[] = {"Add"};
+    static const char *const greatest[] = {"Where", "Add",       "Sub",   "Mul",
+                                           "Max",   "ReduceMax", "Range", "ConstantOfShape"};
     const rcd_plan *p = t->c->run->plan;
     if (id == RCD_NO_VALUE || p->values[id].constant != NULL || t->steps++ >= MAX_STEPS)
         return;
@@ -121,10 +124,16 @@ static void follow(struct trace *t, rcd_value_id id, int64_t row)
     if (is_op(n, moves, RCD_COUNT(moves))) {
         const int64_t picked = row_of(t, n, id);
         follow(t, n->in[0], picked != ALL_ROWS ? picked : row);
-    } else if (is_op(n, joins, RCD_COUNT(joins)) ||
+    } else if (is_op(n, joins, RCD_COUNT(joins)) || (t->wrapped && is_op(n, plus, 1)) ||
                (t->sizes && is_op(n, greatest, RCD_COUNT(greatest)))) {
         for (size_t i = 0; i < n->n_in; i++)
             follow(t, n->in[i], row);
+    } else if (is_op(n, choices, 1)) {
+        const bool before = t->wrapped;
+        t->wrapped = true;
+        for (size_t i = 1; i < n->n_in; i++)
+            follow(t, n->in[i], row);
+        t->wrapped = before;
     }
 }
 

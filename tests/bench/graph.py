@@ -257,9 +257,10 @@ def sums(name, rows):
                               capture_output=True, text=True, check=True)
         r = {"graph": name, "columns": width, **json.loads(done.stdout)}
         rows.append(r)
-        print(f"{name:10} sums of {width} columns, 1 thread: {r['sum ms']:.1f} ms, {r['sum GB/s']:.1f} GB/s of rows read; "
-              f"the same rows only loaded {r['load GB/s']:.1f} GB/s ({r['sum GB/s'] / r['load GB/s']:.2f}); from end to end "
-              f"{r['read GB/s']:.1f} GB/s ({r['sum GB/s'] / r['read GB/s']:.2f})", flush=True)
+        print(f"{name:10} sums of {width} columns, 1 thread: {r['sum ms']:.1f} ms, {r['sum GB/s']:.1f} GB/s of rows read, "
+              f"{r['moved GB/s']:.1f} with edges and results; the same rows only loaded {r['load GB/s']:.1f} GB/s "
+              f"({r['sum GB/s'] / r['load GB/s']:.2f}); from end to end {r['read GB/s']:.1f} GB/s "
+              f"({r['sum GB/s'] / r['read GB/s']:.2f}, {r['moved GB/s'] / r['read GB/s']:.2f})", flush=True)
 
 
 def main():

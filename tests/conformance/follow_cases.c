@@ -79,7 +79,7 @@ static bool told_right(const rcd_bound *b, size_t o, const struct rcd_tensor *ol
 
 struct tally {
     size_t followed, anew;
-    char why[512], live[400]; /* why it failed; why it is not live, or was made anew */
+    char why[512], live[400]; /* why it failed; why it is not live, or was made anew, at first */
 };
 
 static bool fail(struct tally *t, const char *what, size_t round)
@@ -137,7 +137,8 @@ static bool one_round(rcd_exec *x, rcd_plan *p, struct graph *g,
     t->followed += new != NULL;
     t->anew += new == NULL;
     if (ok && new == NULL) {
-        snprintf(t->live, sizeof t->live, "%s", err.text);
+        if (t->live[0] == '\0')
+            snprintf(t->live, sizeof t->live, "%s", err.text);
         new = fresh(x, p, g, entries, t);
         ok = new != NULL;
     }
@@ -179,7 +180,7 @@ static bool run_graph(rcd_exec *x, rcd_plan *p, size_t nodes, size_t edges, size
         b = fresh(x, p, &g, entries, t);
         ok = b != NULL;
     }
-    if (ok && rcd_bound_not_live(b) != NULL)
+    if (ok && rcd_bound_not_live(b) != NULL && t->live[0] == '\0')
         snprintf(t->live, sizeof t->live, "%s", rcd_bound_not_live(b));
     for (size_t i = 0; ok && i < rounds; i++)
         ok = one_round(x, p, &g, entries, &b, i, t);

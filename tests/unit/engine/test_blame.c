@@ -32,6 +32,22 @@ static void fill(struct request *q, const rcd_plan *p)
     }
 }
 
+/* y = x[a + 3 b]: a number is as good as any alone. */
+static struct pb computed_index(void)
+{
+    static const int64_t three = 3;
+    struct pb g = mk_graph("g");
+    pb_msg(&g, G_INIT, mk_i64("three", "", &three, 1));
+    pb_msg(&g, G_NODE, mk_node("Mul", "times", "b,three", "far"));
+    pb_msg(&g, G_NODE, mk_node("Add", "plus", "a,far", "at"));
+    pb_msg(&g, G_NODE, mk_node("Gather", "pick", "x,at", "y"));
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "n"));
+    pb_msg(&g, G_INPUT, mk_info("a", T_I64, "k"));
+    pb_msg(&g, G_INPUT, mk_info("b", T_I64, "k"));
+    pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+    return mk_model(8, 17, g);
+}
+
 /* What is said of a request with one number changed. */
 static void said(const char *net, const char *input, size_t at, int64_t value, char *ret,
                  size_t cap)
@@ -85,6 +101,33 @@ Test(engine_blame, an_index_out_of_range_is_named_by_input_and_place)
         cr_expect(strncmp(text, cases[i].start, strlen(cases[i].start)) == 0, "%s: %s",
                   cases[i].net, text);
     }
+}
+
+/* 7 of `a` is outside of x, but with b = -1 it is not the number that is; nor is b's. */
+Test(engine_blame, a_computed_index_is_nobodys)
+{
+    float x[NODES] = {0};
+    int64_t a[2] = {7, 1}, b[2] = {-1, 4};
+    const int64_t dims[2] = {NODES, 2};
+    rcd_plan *p = plan_from(computed_index(), RCD_CPU_C);
+    rcd_exec *exec = rcd_exec_new(RUN_BYTES, RUN_BYTES);
+    struct rcd_tensor in[3], out[1] = {{.dtype = RCD_NONE}};
+    cr_assert(rcd_tensor_shape(&in[0], RCD_F32, 1, &dims[0]) &&
+              rcd_tensor_shape(&in[1], RCD_I64, 1, &dims[1]) &&
+              rcd_tensor_shape(&in[2], RCD_I64, 1, &dims[1]));
+    in[0].data = x;
+    in[1].data = a;
+    in[2].data = b;
+    struct rcd_infer req = {.in = in, .out = out};
+    struct rcd_infer *const list[] = {&req};
+    rcd_exec_run(exec, p, 1, list, NULL);
+    cr_expect(req.err.code == RCD_EINVAL);
+    cr_expect(strstr(req.err.text, "index 1 is 13, want -5 to 4") != NULL &&
+                  strstr(req.err.text, "a[") == NULL,
+              "%s", req.err.text);
+    rcd_infer_drop(&req, 1);
+    rcd_exec_free(exec);
+    rcd_plan_unref(p);
 }
 
 /* As many graphs as the largest number says, plus one: rows that no run could hold. */
