@@ -128,7 +128,8 @@ def test_graph_from_csv():
             return {t["name"]: t["data"] for t in json.loads(d.call("GET", "/v2/graphs/g/tensors")[1])["outputs"]}
 
         plain = {"edge_index": [0, 1, 1, 2]}
-        for text in ("source,target\n0,1\n1,2\n", "0,1\n1,2", "0\t1\n1\t2\n", "source;target\n0;1\n1; 2\n", "\ufeffsource,target\r\n0,1\r\n\r\n1,2\r\n",
+        for text in ("source,target\n0,1\n1,2\n", "0,1\n1,2", "0\t1\n1\t2\n", "source;target\n0;1\n1; 2\n",
+                     "\ufeffsource,target\r\n0,1\r\n\r\n1,2\r\n",
                      "# a remark\nfrom, to\n 0, 1\n1 ,2\n", "# FromNodeId ToNodeId\n0 1\n1  2 \r\n"):
             assert put(text) == plain, text
         assert put("source,target,weight\n0,1,0.5\n1,2,2e-1\n")["edge_weight"][0] == 0.5
