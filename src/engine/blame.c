@@ -46,15 +46,6 @@ static const struct rcd_node *maker_in(const struct rcd_body *b, rcd_value_id id
     return NULL;
 }
 
-static bool is_op(const struct rcd_node *node, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n && node->op->domain == NULL; i++) {
-        if (strcmp(node->op->name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void look_in(struct trace *t, size_t input, int64_t row)
 {
     const struct rcd_tensor *in = &t->req->in[input];
@@ -84,9 +75,9 @@ static int64_t row_of(const struct trace *t, const struct rcd_node *n, rcd_value
     const bool by_input = n->n_in > 1 && n->in[1] != RCD_NO_VALUE;
     const struct rcd_tensor *k = by_input ? values[n->in[1]].constant : NULL;
     const bool first = axis == NULL || axis->i == 0;
-    if (is_op(n, gather, 1) && first && k != NULL && k->n == 1)
+    if (rcd__is_op(n, gather, 1) && first && k != NULL && k->n == 1)
         return rcd__int_at(k, 0);
-    for (size_t o = 0; is_op(n, split, 1) && first && o < n->n_out; o++) {
+    for (size_t o = 0; rcd__is_op(n, split, 1) && first && o < n->n_out; o++) {
         if (n->out[o] == id && values[n->in[0]].rank > 0 &&
             values[n->in[0]].dims[0] == (int64_t)n->n_out)
             return (int64_t)o;
@@ -95,9 +86,9 @@ static int64_t row_of(const struct trace *t, const struct rcd_node *n, rcd_value
                             *axes = n->n_in > 3 && n->in[3] != RCD_NO_VALUE
                                         ? values[n->in[3]].constant
                                         : NULL;
-    if (is_op(n, slice, 1) && k != NULL && to != NULL && axes != NULL && k->n == 1 && to->n == 1 &&
-        axes->n == 1 && rcd__int_at(axes, 0) == 0 && rcd__int_at(to, 0) == rcd__int_at(k, 0) + 1 &&
-        rcd__int_at(k, 0) >= 0)
+    if (rcd__is_op(n, slice, 1) && k != NULL && to != NULL && axes != NULL && k->n == 1 &&
+        to->n == 1 && axes->n == 1 && rcd__int_at(axes, 0) == 0 &&
+        rcd__int_at(to, 0) == rcd__int_at(k, 0) + 1 && rcd__int_at(k, 0) >= 0)
         return rcd__int_at(k, 0);
     return ALL_ROWS;
 }
@@ -121,14 +112,14 @@ static void follow(struct trace *t, rcd_value_id id, int64_t row)
     const struct rcd_node *n = maker_in(&p->main, id);
     if (n == NULL)
         return;
-    if (is_op(n, moves, RCD_COUNT(moves))) {
+    if (rcd__is_op(n, moves, RCD_COUNT(moves))) {
         const int64_t picked = row_of(t, n, id);
         follow(t, n->in[0], picked != ALL_ROWS ? picked : row);
-    } else if (is_op(n, joins, RCD_COUNT(joins)) || (t->wrapped && is_op(n, plus, 1)) ||
-               (t->sizes && is_op(n, greatest, RCD_COUNT(greatest)))) {
+    } else if (rcd__is_op(n, joins, RCD_COUNT(joins)) || (t->wrapped && rcd__is_op(n, plus, 1)) ||
+               (t->sizes && rcd__is_op(n, greatest, RCD_COUNT(greatest)))) {
         for (size_t i = 0; i < n->n_in; i++)
             follow(t, n->in[i], row);
-    } else if (is_op(n, choices, 1)) {
+    } else if (rcd__is_op(n, choices, 1)) {
         const bool before = t->wrapped;
         t->wrapped = true;
         for (size_t i = 1; i < n->n_in; i++)

@@ -70,6 +70,9 @@ struct rcd_node {
     const uint32_t *drop;
 };
 
+/** Is it one of these operators of ONNX's own domain (ops/table.c)? */
+bool rcd__is_op(const struct rcd_node *node, const char *const *names, size_t n);
+
 /** Inputs up to here may not disagree about sizes of one name. */
 enum { RCD__NAMED_INPUTS = 64 };
 

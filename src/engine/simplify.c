@@ -135,20 +135,11 @@ const struct rcd_node *rcd__made_by(const struct rcd__rewrite *w, rcd_value_id i
     return is ? node : NULL;
 }
 
-static bool is_op(const struct rcd_node *node, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n && node->op->domain == NULL; i++) {
-        if (strcmp(node->op->name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool changes_nothing(const struct rcd__rewrite *w, const struct rcd_node *node)
 {
     static const char *const movers[] = {"Identity", "Cast",    "Slice",     "Expand",
                                          "Reshape",  "Squeeze", "Unsqueeze", "Flatten"};
-    if (!is_op(node, movers, RCD_COUNT(movers)) || node->n_out != 1 || node->n_in < 1)
+    if (!rcd__is_op(node, movers, RCD_COUNT(movers)) || node->n_out != 1 || node->n_in < 1)
         return false;
     rcd_value_id in = node->in[0], out = node->out[0];
     if (w->p->values[in].dtype != w->p->values[out].dtype)
@@ -205,14 +196,14 @@ static void drop_expands(const struct rcd__rewrite *w, const struct out_nodes *o
                          struct rcd_node *node)
 {
     static const char *const binary[] = {"Add", "Sub", "Mul", "Div"};
-    if (!is_op(node, binary, RCD_COUNT(binary)) || node->n_in != 2)
+    if (!rcd__is_op(node, binary, RCD_COUNT(binary)) || node->n_in != 2)
         return;
     rcd_value_id *in = (rcd_value_id *)(uintptr_t)node->in;
     for (size_t i = 0; i < 2; i++) {
         static const char *const expand[] = {"Expand"};
         const uint32_t m = in[i] != RCD_NO_VALUE ? w->maker[in[i]] : UINT32_MAX;
         const struct rcd_node *e = m != UINT32_MAX ? &o->nodes[m] : NULL;
-        if (e != NULL && is_op(e, expand, 1) && rcd__same_shape(&w->sym, in[i], in[1 - i]) &&
+        if (e != NULL && rcd__is_op(e, expand, 1) && rcd__same_shape(&w->sym, in[i], in[1 - i]) &&
             w->sym.facts[e->in[0]].rank >= 0 &&
             w->sym.facts[e->in[0]].rank <= w->sym.facts[in[i]].rank)
             in[i] = e->in[0];

@@ -70,15 +70,6 @@ static bool body_reads(const struct follow *f, const struct rcd_body *b)
     return false;
 }
 
-static bool is_op(const struct rcd_node *node, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n && node->op->domain == NULL; i++) {
-        if (strcmp(node->op->name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Does a side of an operator that broadcasts have a row per edge of its own, or none that an edge could have? */
 static bool side(const struct follow *f, rcd_value_id id, int rank, bool *all)
 {
@@ -103,14 +94,14 @@ static bool size_goes_on(const struct follow *f, const struct rcd_node *node, ui
     *ret = SIZE;
     if (node->n_out != 1 || node->n_bodies > 0)
         return false;
-    if (is_op(node, expand, 1)) {
+    if (rcd__is_op(node, expand, 1)) {
         const struct rcd__fact *from = &f->sym.facts[node->in[0]],
                                *to = &f->sym.facts[node->out[0]];
         *ret = OTHER;
         return f->of[node->in[0]] == OTHER && from->rank > 0 && from->rank == to->rank &&
                rcd__term_equal(from->dims[0], f->edges);
     }
-    return first ? is_op(node, shape, 1) : is_op(node, moves, RCD_COUNT(moves));
+    return first ? rcd__is_op(node, shape, 1) : rcd__is_op(node, moves, RCD_COUNT(moves));
 }
 
 /* Of a node that reads the rows: *ret OTHER, they have met all edges; ONE: the result has one row, too. False: neither is
@@ -130,14 +121,15 @@ static bool rows_go_on(const struct follow *f, const struct rcd_node *node, uint
     const struct rcd__fact *out = &f->sym.facts[node->out[0]];
     if (out->rank < 1 || !rcd__term_equal(out->dims[0], f->edges))
         return false;
-    if (is_op(node, meets, RCD_COUNT(meets)) || (is_op(node, product, 1) && out->rank > 2)) {
+    if (rcd__is_op(node, meets, RCD_COUNT(meets)) ||
+        (rcd__is_op(node, product, 1) && out->rank > 2)) {
         bool sure = true, all = false;
         for (size_t i = 0; sure && i < node->n_in; i++)
             sure = side(f, node->in[i], out->rank, &all);
         *ret = all ? OTHER : ONE;
         return sure;
     }
-    if (!is_op(node, rows, RCD_COUNT(rows)) && !rcd__unary_of(node, &u, &a, &b))
+    if (!rcd__is_op(node, rows, RCD_COUNT(rows)) && !rcd__unary_of(node, &u, &a, &b))
         return false;
     for (size_t i = 1; i < node->n_in; i++) { /* what it does to rows is the same for all of them */
         const rcd_value_id id = node->in[i];

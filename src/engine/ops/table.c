@@ -25,3 +25,12 @@ const struct rcd_op *rcd__op_find(const char *domain, const char *name, int opse
     }
     return NULL;
 }
+
+bool rcd__is_op(const struct rcd_node *node, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n && node->op->domain == NULL; i++) {
+        if (strcmp(node->op->name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
