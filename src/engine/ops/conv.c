@@ -7,13 +7,10 @@
 #include <string.h>
 
 enum { PANEL = 64, BLOCK_ROWS = 192 };
-enum auto_pad { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
 
 struct state {
-    enum auto_pad auto_pad;
     int64_t group;
-    const int64_t *kernel, *strides, *dilations, *pads;
-    size_t n_kernel, n_strides, n_dilations, n_pads;
+    struct rcd__spatial at;
     struct rcd_packed *packed; /* one per group, constant weights */
     float *bias;               /* per group padded to its panel width, or NULL */
 };
@@ -39,7 +36,7 @@ static void pack_group(const struct rcd_tensor *w, size_t group, size_t out_per,
 
 static bool windows(const struct state *s, const struct rcd_tensor *w)
 {
-    return rcd__conv_windows(w->rank - 2, s->n_dilations > 0 ? s->dilations[0] : 1);
+    return rcd__conv_windows(w->rank - 2, s->at.n_dilations > 0 ? s->at.dilations[0] : 1);
 }
 
 static rcd_status pack(struct rcd_check *k, struct state *s, const struct rcd_tensor *w,
@@ -81,42 +78,12 @@ static rcd_status pack(struct rcd_check *k, struct state *s, const struct rcd_te
 
 static rcd_status read_attrs(struct rcd_check *k, struct state *s)
 {
-    static const char *const names[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"};
-    const char *mode = NULL;
-    rcd_status st = rcd__attr_string(k, "auto_pad", "NOTSET", &mode);
+    rcd_status st = rcd__attr_int(k, "group", 1, &s->group);
     if (st == RCD_OK)
-        st = rcd__attr_int(k, "group", 1, &s->group);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "kernel_shape", &s->kernel, &s->n_kernel);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "strides", &s->strides, &s->n_strides);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "dilations", &s->dilations, &s->n_dilations);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "pads", &s->pads, &s->n_pads);
-    if (st != RCD_OK)
-        return st;
-    size_t m = 0;
-    while (m < RCD_COUNT(names) && strcmp(names[m], mode) != 0)
-        m++;
-    if (m == RCD_COUNT(names))
-        return rcd__refuse(k, "auto_pad '%s' is not known", mode);
-    s->auto_pad = (enum auto_pad)m;
-    if (s->group < 1)
+        st = rcd__spatial_read(k, &s->at);
+    if (st == RCD_OK && s->group < 1)
         return rcd__refuse(k, "group is %lld", (long long)s->group);
-    for (size_t i = 0; i < s->n_strides; i++) {
-        if (s->strides[i] < 1 || s->strides[i] > INT32_MAX)
-            return rcd__refuse(k, "stride %zu is %lld", i, (long long)s->strides[i]);
-    }
-    for (size_t i = 0; i < s->n_dilations; i++) {
-        if (s->dilations[i] < 1 || s->dilations[i] > INT32_MAX)
-            return rcd__refuse(k, "dilation %zu is %lld", i, (long long)s->dilations[i]);
-    }
-    for (size_t i = 0; i < s->n_pads; i++) {
-        if (s->pads[i] < 0 || s->pads[i] > INT32_MAX)
-            return rcd__refuse(k, "pad %zu is %lld", i, (long long)s->pads[i]);
-    }
-    return RCD_OK;
+    return st;
 }
 
 static rcd_status check(struct rcd_check *k)
@@ -143,46 +110,21 @@ static rcd_status check(struct rcd_check *k)
     return pack(k, s, w, b);
 }
 
-/* Sizes of one spatial dim: pads and output. */
-static rcd_status one_dim(const struct rcd_call *c, size_t r, const struct state *s,
-                          struct rcd__conv *g, int i)
-{
-    const int d = RCD__SPATIAL - g->dims + i;
-    int64_t reach = (g->kernel[d] - 1) * g->dilation[d] + 1;
-    if (s->auto_pad == SAME_UPPER || s->auto_pad == SAME_LOWER) {
-        int64_t out = (g->in[d] + g->stride[d] - 1) / g->stride[d];
-        int64_t total = (out - 1) * g->stride[d] + reach - g->in[d];
-        total = total > 0 ? total : 0;
-        g->pad[d] = s->auto_pad == SAME_UPPER ? total / 2 : total - total / 2;
-        g->end[d] = total - g->pad[d];
-    } else if (s->auto_pad == NOTSET && s->n_pads > 0) {
-        g->pad[d] = s->pads[i];
-        g->end[d] = s->pads[i + g->dims];
-    }
-    int64_t room = g->in[d] + g->pad[d] + g->end[d] - reach;
-    if (room < 0)
-        return rcd__fail(c, r, RCD_EINVAL,
-                         "spatial dim %d: %lld elements are fewer than the kernel's %lld", i,
-                         (long long)(g->in[d] + g->pad[d] + g->end[d]), (long long)reach);
-    g->out[d] = room / g->stride[d] + 1;
-    g->positions *= (size_t)g->out[d];
-    return RCD_OK;
-}
-
 static rcd_status measure(const struct rcd_call *c, size_t r, struct rcd__conv *g)
 {
     const struct state *s = c->node->state;
+    const struct rcd__spatial *at = &s->at;
     const struct rcd_tensor *x = rcd__in(c, 0, r), *w = rcd__in(c, 1, r), *b = rcd__in(c, 2, r);
     char tx[128], tw[128];
     bool fits = x->rank == w->rank && x->rank >= 3 && x->rank <= 2 + RCD__SPATIAL &&
                 x->dims[1] == w->dims[1] * s->group && w->dims[0] % s->group == 0 &&
                 (b == NULL || b->n == (size_t)w->dims[0]);
     size_t n = fits ? (size_t)x->rank - 2 : 0;
-    fits = fits && (s->n_strides == 0 || s->n_strides == n) &&
-           (s->n_dilations == 0 || s->n_dilations == n) && (s->n_pads == 0 || s->n_pads == 2 * n) &&
-           (s->n_kernel == 0 || s->n_kernel == n);
-    for (size_t i = 0; fits && i < s->n_kernel; i++)
-        fits = s->kernel[i] == w->dims[2 + i];
+    fits = fits && (at->n_strides == 0 || at->n_strides == n) &&
+           (at->n_dilations == 0 || at->n_dilations == n) &&
+           (at->n_pads == 0 || at->n_pads == 2 * n) && (at->n_kernel == 0 || at->n_kernel == n);
+    for (size_t i = 0; fits && i < at->n_kernel; i++)
+        fits = at->kernel[i] == w->dims[2 + i];
     if (!fits)
         return rcd__fail(c, r, RCD_EINVAL, "input %s and weights %s do not fit (group %lld)",
                          rcd_shape_text(tx, sizeof tx, x->rank, x->dims),
@@ -196,13 +138,13 @@ static rcd_status measure(const struct rcd_call *c, size_t r, struct rcd__conv *
     g->field = g->maps > 0 ? w->n / g->maps : 0;
     rcd_status st = RCD_OK;
     for (int d = 0, i = g->dims - RCD__SPATIAL; d < RCD__SPATIAL && st == RCD_OK; d++, i++) {
-        g->in[d] = i >= 0 ? x->dims[2 + i] : 1;
-        g->kernel[d] = i >= 0 ? w->dims[2 + i] : 1;
-        g->stride[d] = i >= 0 && s->n_strides > 0 ? s->strides[i] : 1;
-        g->dilation[d] = i >= 0 && s->n_dilations > 0 ? s->dilations[i] : 1;
-        g->out[d] = 1;
-        if (i >= 0)
-            st = one_dim(c, r, s, g, i);
+        g->d[d] = rcd__dim_none();
+        if (i < 0)
+            continue;
+        g->d[d].in = x->dims[2 + i];
+        g->d[d].kernel = w->dims[2 + i];
+        st = rcd__spatial_size(c, r, at, i, g->dims, false, &g->d[d]);
+        g->positions *= (size_t)g->d[d].out;
     }
     return st;
 }
@@ -248,7 +190,7 @@ static rcd_status block_new(const struct rcd_call *c, size_t r, const struct rcd
 static void block_fields(const struct rcd__conv *g, const struct block *b, const float *x,
                          size_t from, size_t n)
 {
-    const size_t step = (size_t)g->stride[RCD__SPATIAL - 1] * g->in_per;
+    const size_t step = (size_t)g->d[RCD__SPATIAL - 1].stride * g->in_per;
     for (size_t i = 0; i < n; i++) {
         if (b->windows)
             b->a[i] = x + (from + i) * step;
@@ -323,7 +265,7 @@ static rcd_status run(struct rcd_call *c, size_t r)
         return st;
     int64_t dims[2 + RCD__SPATIAL] = {(int64_t)g.batch, (int64_t)g.maps};
     for (int i = 0; i < g.dims; i++)
-        dims[2 + i] = g.out[RCD__SPATIAL - g.dims + i];
+        dims[2 + i] = g.d[RCD__SPATIAL - g.dims + i].out;
     struct rcd_tensor *out = NULL;
     st = rcd__new_out(c, 0, r, RCD_F32, 2 + g.dims, dims, &out);
     if (st != RCD_OK || out == NULL || out->n == 0)
@@ -333,7 +275,7 @@ static rcd_status run(struct rcd_call *c, size_t r)
     st = block_new(c, r, &g, &packed[0], windows(s, rcd__in(c, 1, r)), &b);
     if (st != RCD_OK)
         return st;
-    size_t image = (size_t)(g.in[0] * g.in[1] * g.in[2]);
+    size_t image = (size_t)(g.d[0].in * g.d[1].in * g.d[2].in);
     const float *x = rcd__in(c, 0, r)->data;
     for (size_t i = 0; i < g.batch * g.group; i++)
         one_group(c, &g, &b, &packed[i % g.group],

@@ -2,17 +2,14 @@
 #ifndef RCD_ENGINE_OPS_CONV_H
 #define RCD_ENGINE_OPS_CONV_H
 
-#include "ops.h"
-
-enum { RCD__SPATIAL = 3 };
+#include "spatial.h"
 
 /** Sizes of one call. Fewer spatial dims than three are the last ones, the first are 1. */
 struct rcd__conv {
     int dims;
     size_t batch, channels, maps, group, in_per, out_per;
     size_t field; /* elements of a receptive field, in_per * kernel */
-    int64_t in[RCD__SPATIAL], out[RCD__SPATIAL], kernel[RCD__SPATIAL], stride[RCD__SPATIAL];
-    int64_t dilation[RCD__SPATIAL], pad[RCD__SPATIAL], end[RCD__SPATIAL]; /* zeros before, behind */
+    struct rcd__dim d[RCD__SPATIAL];
     size_t positions;
 };
 

@@ -11,15 +11,16 @@ bool rcd__conv_windows(int dims, int64_t dilation)
 bool rcd__conv_turned(const struct rcd__conv *g, size_t *ret_n)
 {
     const int d = RCD__SPATIAL - 1;
-    const size_t positions = (size_t)(g->pad[d] + g->in[d] + g->end[d]); /* of numbers below 2^31 */
+    const size_t positions =
+        (size_t)(g->d[d].pad + g->d[d].in + g->d[d].end); /* of numbers below 2^31 */
     return rcd_mul(positions, g->in_per, ret_n) && *ret_n < SIZE_MAX / sizeof(float);
 }
 
 const float *rcd__conv_turn(const struct rcd__conv *g, const float *x, float *room)
 {
     const int d = RCD__SPATIAL - 1;
-    const size_t n = g->in_per, in = (size_t)g->in[d], pad = (size_t)g->pad[d];
-    const size_t end = (size_t)g->end[d];
+    const size_t n = g->in_per, in = (size_t)g->d[d].in, pad = (size_t)g->d[d].pad;
+    const size_t end = (size_t)g->d[d].end;
     if (n == 1 && pad == 0 && end == 0)
         return x;
     memset(room, 0, pad * n * sizeof *room);
@@ -36,24 +37,25 @@ const float *rcd__conv_turn(const struct rcd__conv *g, const float *x, float *ro
 static void field_line(const struct rcd__conv *g, const float *line, int64_t from, float *row)
 {
     const int d = RCD__SPATIAL - 1;
-    const int64_t n = g->kernel[d], step = g->dilation[d], in = line != NULL ? g->in[d] : 0;
+    const int64_t n = g->d[d].kernel, step = g->d[d].dilation, in = line != NULL ? g->d[d].in : 0;
     for (int64_t i = 0; i < n; i++, from += step)
         row[i] = from >= 0 && from < in ? line[from] : 0.0f;
 }
 
 void rcd__conv_field(const struct rcd__conv *g, const float *x, size_t at, float *row)
 {
-    const int64_t o[RCD__SPATIAL] = {(int64_t)at / (g->out[1] * g->out[2]),
-                                     (int64_t)at / g->out[2] % g->out[1], (int64_t)at % g->out[2]};
-    for (size_t ch = 0; ch < g->in_per; ch++, x += g->in[0] * g->in[1] * g->in[2]) {
-        for (int64_t i = 0; i < g->kernel[0]; i++) {
-            int64_t a = o[0] * g->stride[0] + i * g->dilation[0] - g->pad[0];
-            for (int64_t j = 0; j < g->kernel[1]; j++) {
-                int64_t b = o[1] * g->stride[1] + j * g->dilation[1] - g->pad[1];
-                bool in = a >= 0 && a < g->in[0] && b >= 0 && b < g->in[1];
-                field_line(g, in ? x + (a * g->in[1] + b) * g->in[2] : NULL,
-                           o[2] * g->stride[2] - g->pad[2], row);
-                row += g->kernel[2];
+    const int64_t o[RCD__SPATIAL] = {(int64_t)at / (g->d[1].out * g->d[2].out),
+                                     (int64_t)at / g->d[2].out % g->d[1].out,
+                                     (int64_t)at % g->d[2].out};
+    for (size_t ch = 0; ch < g->in_per; ch++, x += g->d[0].in * g->d[1].in * g->d[2].in) {
+        for (int64_t i = 0; i < g->d[0].kernel; i++) {
+            int64_t a = o[0] * g->d[0].stride + i * g->d[0].dilation - g->d[0].pad;
+            for (int64_t j = 0; j < g->d[1].kernel; j++) {
+                int64_t b = o[1] * g->d[1].stride + j * g->d[1].dilation - g->d[1].pad;
+                bool in = a >= 0 && a < g->d[0].in && b >= 0 && b < g->d[1].in;
+                field_line(g, in ? x + (a * g->d[1].in + b) * g->d[2].in : NULL,
+                           o[2] * g->d[2].stride - g->d[2].pad, row);
+                row += g->d[2].kernel;
             }
         }
     }

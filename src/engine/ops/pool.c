@@ -1,76 +1,35 @@
 /* pool.c - MaxPool and AveragePool over 1 to 3 spatial dims (strides, dilations, pads, auto_pad, ceil_mode), and their global
  * forms: one window that is all there is. Indices are not given out. */
-#include "ops.h"
+#include "spatial.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { SPATIAL = 3 };
-enum auto_pad { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
-
 struct state {
     bool max, global;
-    enum auto_pad auto_pad;
     int64_t ceil_mode, include_pad;
-    const int64_t *kernel, *strides, *dilations, *pads;
-    size_t n_kernel, n_strides, n_dilations, n_pads;
+    struct rcd__spatial at;
 };
-
-/* One spatial dim of a call. */
-struct dim {
-    int64_t in, out, kernel, stride, dilation, pad, end;
-};
-
-static rcd_status in_range(struct rcd_check *k, const char *name, const int64_t *v, size_t n,
-                           int64_t least)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (v[i] < least || v[i] > INT32_MAX)
-            return rcd__refuse(k, "%s[%zu] is %lld", name, i, (long long)v[i]);
-    }
-    return RCD_OK;
-}
 
 static rcd_status read_attrs(struct rcd_check *k, struct state *s)
 {
-    static const char *const names[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"};
-    const char *mode = NULL;
+    const struct rcd__spatial *at = &s->at;
     int64_t order = 0;
-    rcd_status st = rcd__attr_string(k, "auto_pad", "NOTSET", &mode);
-    if (st == RCD_OK)
-        st = rcd__attr_int(k, "ceil_mode", 0, &s->ceil_mode);
+    rcd_status st = rcd__attr_int(k, "ceil_mode", 0, &s->ceil_mode);
     if (st == RCD_OK)
         st = s->max ? rcd__attr_int(k, "storage_order", 0, &order) /* of indices alone */
                     : rcd__attr_int(k, "count_include_pad", 0, &s->include_pad);
     if (st == RCD_OK)
-        st = rcd__attr_ints(k, "kernel_shape", &s->kernel, &s->n_kernel);
+        st = rcd__spatial_read(k, &s->at);
     if (st == RCD_OK)
-        st = rcd__attr_ints(k, "strides", &s->strides, &s->n_strides);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "dilations", &s->dilations, &s->n_dilations);
-    if (st == RCD_OK)
-        st = rcd__attr_ints(k, "pads", &s->pads, &s->n_pads);
-    if (st == RCD_OK)
-        st = in_range(k, "kernel_shape", s->kernel, s->n_kernel, 1);
-    if (st == RCD_OK)
-        st = in_range(k, "strides", s->strides, s->n_strides, 1);
-    if (st == RCD_OK)
-        st = in_range(k, "dilations", s->dilations, s->n_dilations, 1);
-    if (st == RCD_OK)
-        st = in_range(k, "pads", s->pads, s->n_pads, 0);
+        st = rcd__spatial_range(k, "kernel", at->kernel, at->n_kernel, 1);
     if (st != RCD_OK)
         return st;
-    size_t m = 0;
-    while (m < RCD_COUNT(names) && strcmp(names[m], mode) != 0)
-        m++;
-    if (m == RCD_COUNT(names))
-        return rcd__refuse(k, "auto_pad '%s' is not known", mode);
-    s->auto_pad = (enum auto_pad)m;
-    const size_t n = s->n_kernel;
-    if (n < 1 || n > SPATIAL || (s->n_strides != 0 && s->n_strides != n) ||
-        (s->n_dilations != 0 && s->n_dilations != n) || (s->n_pads != 0 && s->n_pads != 2 * n))
+    const size_t n = at->n_kernel;
+    if (n < 1 || n > RCD__SPATIAL || (at->n_strides != 0 && at->n_strides != n) ||
+        (at->n_dilations != 0 && at->n_dilations != n) || (at->n_pads != 0 && at->n_pads != 2 * n))
         return rcd__refuse(k, "kernel_shape has %zu dims, strides %zu, dilations %zu, pads %zu", n,
-                           s->n_strides, s->n_dilations, s->n_pads);
+                           at->n_strides, at->n_dilations, at->n_pads);
     return RCD_OK;
 }
 
@@ -91,49 +50,18 @@ static rcd_status check(struct rcd_check *k)
     return st;
 }
 
-static rcd_status measure(const struct rcd_call *c, size_t r, int i, struct dim *d)
-{
-    const struct state *s = c->node->state;
-    const int dims = (int)s->n_kernel;
-    const int64_t reach = (s->kernel[i] - 1) * (s->n_dilations > 0 ? s->dilations[i] : 1) + 1;
-    d->kernel = s->kernel[i];
-    d->stride = s->n_strides > 0 ? s->strides[i] : 1;
-    d->dilation = s->n_dilations > 0 ? s->dilations[i] : 1;
-    if (s->auto_pad == SAME_UPPER || s->auto_pad == SAME_LOWER) {
-        d->out = (d->in + d->stride - 1) / d->stride;
-        int64_t total = (d->out - 1) * d->stride + reach - d->in;
-        total = total > 0 ? total : 0;
-        d->pad = s->auto_pad == SAME_UPPER ? total / 2 : total - total / 2;
-        d->end = total - d->pad;
-        return RCD_OK;
-    }
-    if (s->auto_pad == NOTSET && s->n_pads > 0) {
-        d->pad = s->pads[i];
-        d->end = s->pads[i + dims];
-    }
-    const int64_t room = d->in + d->pad + d->end - reach;
-    if (room < 0)
-        return rcd__fail(c, r, RCD_EINVAL,
-                         "spatial dim %d: %lld elements are fewer than the window's %lld", i,
-                         (long long)(d->in + d->pad + d->end), (long long)reach);
-    d->out = (s->ceil_mode != 0 ? room + d->stride - 1 : room) / d->stride + 1;
-    if (s->ceil_mode != 0 && (d->out - 1) * d->stride >= d->in + d->pad)
-        d->out--; /* a window that would begin behind the end */
-    return RCD_OK;
-}
-
 /* The elements of one window; *ret_n: how many count. */
-static float window(const struct state *s, const struct dim d[SPATIAL], const float *x,
-                    const int64_t at[SPATIAL], int64_t *ret_n)
+static float window(const struct state *s, const struct rcd__dim d[RCD__SPATIAL], const float *x,
+                    const int64_t at[RCD__SPATIAL], int64_t *ret_n)
 {
     float v = s->max ? -INFINITY : 0.0f;
-    int64_t n = 0, p[SPATIAL];
+    int64_t n = 0, p[RCD__SPATIAL];
     for (int64_t a = 0; a < d[0].kernel; a++) {
         for (int64_t b = 0; b < d[1].kernel; b++) {
             for (int64_t c = 0; c < d[2].kernel; c++) {
-                const int64_t k[SPATIAL] = {a, b, c};
+                const int64_t k[RCD__SPATIAL] = {a, b, c};
                 bool inside = true, padded = true;
-                for (int i = 0; i < SPATIAL; i++) {
+                for (int i = 0; i < RCD__SPATIAL; i++) {
                     p[i] = at[i] * d[i].stride - d[i].pad + k[i] * d[i].dilation;
                     inside = inside && p[i] >= 0 && p[i] < d[i].in;
                     padded = padded && p[i] < d[i].in + d[i].end;
@@ -159,21 +87,21 @@ static rcd_status run(struct rcd_call *c, size_t r)
     const struct rcd_tensor *x = rcd__in(c, 0, r);
     const int dims = x->rank - 2;
     char shape[128];
-    if (dims < 1 || dims > SPATIAL || (!s->global && dims != (int)s->n_kernel))
+    if (dims < 1 || dims > RCD__SPATIAL || (!s->global && dims != (int)s->at.n_kernel))
         return rcd__fail(c, r, RCD_EINVAL, "input %s has not the window's %zu spatial dims",
-                         rcd_shape_text(shape, sizeof shape, x->rank, x->dims), s->n_kernel);
-    struct dim d[SPATIAL];
+                         rcd_shape_text(shape, sizeof shape, x->rank, x->dims), s->at.n_kernel);
+    struct rcd__dim d[RCD__SPATIAL];
     int64_t to[RCD_MAX_RANK] = {x->dims[0], x->dims[1]};
     rcd_status st = RCD_OK;
-    for (int i = 0; i < SPATIAL && st == RCD_OK; i++) {
-        d[i] = (struct dim){.in = 1, .out = 1, .kernel = 1, .stride = 1, .dilation = 1};
-        const int own = i - (SPATIAL - dims);
+    for (int i = 0; i < RCD__SPATIAL && st == RCD_OK; i++) {
+        d[i] = rcd__dim_none();
+        const int own = i - (RCD__SPATIAL - dims);
         if (own < 0)
             continue;
         d[i].in = x->dims[2 + own];
-        d[i].kernel = s->global ? d[i].in : 1;
+        d[i].kernel = s->global ? d[i].in : s->at.kernel[own];
         if (!s->global)
-            st = measure(c, r, own, &d[i]);
+            st = rcd__spatial_size(c, r, &s->at, own, dims, s->ceil_mode != 0, &d[i]);
         to[2 + own] = d[i].out;
     }
     struct rcd_tensor *y = NULL;
@@ -185,7 +113,7 @@ static rcd_status run(struct rcd_call *c, size_t r)
     float *out = y->data;
     for (size_t m = 0; m < (size_t)(to[0] * to[1]); m++) {
         const float *from = (const float *)x->data + m * area;
-        int64_t at[SPATIAL], n = 0;
+        int64_t at[RCD__SPATIAL], n = 0;
         for (at[0] = 0; at[0] < d[0].out; at[0]++) {
             for (at[1] = 0; at[1] < d[1].out; at[1]++) {
                 for (at[2] = 0; at[2] < d[2].out; at[2]++) {
