@@ -76,6 +76,19 @@ rcd_status rcd__attr_string(struct rcd_check *k, const char *name, const char *d
     return st;
 }
 
+rcd_status rcd__attr_choice(struct rcd_check *k, const char *name, const char *const *names,
+                            size_t n, size_t *ret)
+{
+    const char *text = NULL;
+    rcd_status st = rcd__attr_string(k, name, names[0], &text);
+    if (st != RCD_OK)
+        return st;
+    *ret = 0;
+    while (*ret < n && strcmp(names[*ret], text) != 0)
+        ++*ret;
+    return *ret < n ? RCD_OK : rcd__refuse(k, "%s '%s' is not known", name, text);
+}
+
 rcd_status rcd__attr_ints(struct rcd_check *k, const char *name, const int64_t **ret, size_t *ret_n)
 {
     const struct rcd_attr *a = NULL;

@@ -121,6 +121,9 @@ RCD_MUST_CHECK rcd_status rcd__attr_float(struct rcd_check *k, const char *name,
                                           float *ret);
 RCD_MUST_CHECK rcd_status rcd__attr_string(struct rcd_check *k, const char *name, const char *def,
                                            const char **ret);
+/** Which of n names the attribute is; the first when absent. Another one is refused. */
+RCD_MUST_CHECK rcd_status rcd__attr_choice(struct rcd_check *k, const char *name,
+                                           const char *const *names, size_t n, size_t *ret);
 /** NULL and 0 when absent; *ret_n tells the count; *ret stays valid with the plan. */
 RCD_MUST_CHECK rcd_status rcd__attr_ints(struct rcd_check *k, const char *name, const int64_t **ret,
                                          size_t *ret_n);

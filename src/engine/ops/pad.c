@@ -22,21 +22,16 @@ static rcd_status check(struct rcd_check *k)
     k->node->state = s;
     s->inputs = k->opset >= 11;
     static const char *const names[] = {"constant", "reflect", "edge", "wrap"};
-    const char *mode = NULL;
+    size_t m = 0;
     rcd_status st = rcd__check_arity(k, s->inputs ? 2 : 1, s->inputs ? 4 : 1, 1, 1);
     if (st == RCD_OK)
-        st = rcd__attr_string(k, "mode", "constant", &mode);
+        st = rcd__attr_choice(k, "mode", names, RCD_COUNT(names), &m);
     if (st == RCD_OK && !s->inputs)
         st = rcd__attr_ints(k, "pads", &s->pads, &s->n_pads);
     if (st == RCD_OK && !s->inputs)
         st = rcd__attr_float(k, "value", 0.0f, &s->value);
     if (st != RCD_OK)
         return st;
-    size_t m = 0;
-    while (m < RCD_COUNT(names) && strcmp(names[m], mode) != 0)
-        m++;
-    if (m == RCD_COUNT(names))
-        return rcd__refuse(k, "mode '%s' is not known", mode);
     s->mode = (enum mode)m;
     if (!s->inputs && (s->pads == NULL || rcd__in_type(k, 0) != RCD_F32))
         return rcd__refuse(k, "wants attribute 'pads' and float32 before opset 11");

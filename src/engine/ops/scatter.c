@@ -31,15 +31,10 @@ static bool sum_was_meant(const struct rcd_check *k, const struct state *s)
 static rcd_status read_reduction(struct rcd_check *k, struct state *s)
 {
     static const char *const names[] = {"none", "add", "mul", "min", "max"};
-    const char *text = NULL;
-    rcd_status st = rcd__attr_string(k, "reduction", "none", &text);
+    size_t i = 0;
+    rcd_status st = rcd__attr_choice(k, "reduction", names, RCD_COUNT(names), &i);
     if (st != RCD_OK)
         return st;
-    size_t i = 0;
-    while (i < RCD_COUNT(names) && strcmp(names[i], text) != 0)
-        i++;
-    if (i == RCD_COUNT(names))
-        return rcd__refuse(k, "reduction '%s' is not known", text);
     s->reduction = (enum reduction)i;
     if (s->reduction != NONE) {
         st = rcd__check_type(k, 0, RCD_TS_NUM);

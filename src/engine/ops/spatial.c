@@ -21,8 +21,8 @@ rcd_status rcd__spatial_range(struct rcd_check *k, const char *name, const int64
 rcd_status rcd__spatial_read(struct rcd_check *k, struct rcd__spatial *s)
 {
     static const char *const names[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"};
-    const char *mode = NULL;
-    rcd_status st = rcd__attr_string(k, "auto_pad", "NOTSET", &mode);
+    size_t m = 0;
+    rcd_status st = rcd__attr_choice(k, "auto_pad", names, RCD_COUNT(names), &m);
     if (st == RCD_OK)
         st = rcd__attr_ints(k, "kernel_shape", &s->kernel, &s->n_kernel);
     if (st == RCD_OK)
@@ -33,11 +33,6 @@ rcd_status rcd__spatial_read(struct rcd_check *k, struct rcd__spatial *s)
         st = rcd__attr_ints(k, "pads", &s->pads, &s->n_pads);
     if (st != RCD_OK)
         return st;
-    size_t m = 0;
-    while (m < RCD_COUNT(names) && strcmp(names[m], mode) != 0)
-        m++;
-    if (m == RCD_COUNT(names))
-        return rcd__refuse(k, "auto_pad '%s' is not known", mode);
     s->auto_pad = (enum rcd__auto_pad)m;
     st = rcd__spatial_range(k, "stride", s->strides, s->n_strides, 1);
     if (st == RCD_OK)
