@@ -1,8 +1,8 @@
 /* sparse.inc.h - sums (or greatest, least values) over the edges that end in a row, in edge order.
  *
  * A block of columns stays in registers while the edges of a row go by, so each source row is read once
- * and each result written once; the rows to come are asked for ahead of time, every second line, since processors bring
- * lines in pairs. Lanes past the end of a row may hold what follows it in memory: they are never stored. */
+ * and each result written once; all lines of the rows to come are asked for ahead of time. Lanes past the end of a row
+ * may hold what follows it in memory: they are never stored. */
 
 enum {
     AHEAD = 8,

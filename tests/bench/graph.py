@@ -16,7 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 
+warnings.simplefilter("ignore")  # exporters and sparse tensors warn at each turn; differences are measured and printed
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "rig"))
 import molecules  # noqa: E402
 import programs  # noqa: E402
