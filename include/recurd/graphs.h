@@ -11,7 +11,11 @@
 #include "recurd/base.h"
 #include "recurd/tensor.h"
 
-enum { RCD_GRAPH_NAME_MAX = 128, RCD_GRAPH_TENSORS_MAX = 64 };
+enum {
+    RCD_GRAPH_NAME_MAX = 128,
+    RCD_GRAPH_TENSORS_MAX = 64,
+    RCD_GRAPH_NODES_MAX = INT32_MAX /* of a type; indices are below */
+};
 
 typedef struct rcd_graph rcd_graph; /* one version of one graph; reference-counted */
 

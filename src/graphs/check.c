@@ -52,6 +52,9 @@ static rcd_status find_groups(rcd_graph *g, struct rcd_error *err)
         rcd_status st = entries(&g->tensors[i], &n, err);
         if (st != RCD_OK)
             return st;
+        if (!k->is.edges && n > RCD_GRAPH_NODES_MAX)
+            return rcd_fail(err, RCD_EINVAL, "'%s' has %lld rows, want at most %lld", name,
+                            (long long)n, (long long)RCD_GRAPH_NODES_MAX);
         if (k->is.n >= 0 && k->is.n != n)
             return rcd_fail(err, RCD_EINVAL, "'%s' has %lld %s, want %lld as the tensors before it",
                             name, (long long)n, k->is.edges ? "edges" : "rows", (long long)k->is.n);
@@ -85,6 +88,13 @@ static rcd_status check_edges(rcd_graph *g, struct rcd__group *k, struct rcd_err
         const int64_t *to = (const int64_t *)index->data + row * k->is.n;
         const int64_t n = nodes->is.n; /* -1: a type without tensors, see settle_nodes */
         for (int64_t e = known; e < k->is.n; e++) {
+            if (n < 0 && to[e] >= RCD_GRAPH_NODES_MAX)
+                return rcd_fail(
+                    err, RCD_EINVAL,
+                    "%s[%lld][%lld] is %lld, but a node's index is below %lld: numbers like this "
+                    "are ids, see the tensor 'id'",
+                    name, (long long)row, (long long)e, (long long)to[e],
+                    (long long)RCD_GRAPH_NODES_MAX);
             if (to[e] < 0 || (n >= 0 && to[e] >= n))
                 return rcd_fail(err, RCD_EINVAL,
                                 "%s[%lld][%lld] is %lld, but graph '%s' has %lld nodes%s%s", name,

@@ -76,6 +76,8 @@ def test_refusals():
         good(d, "PUT", "/v2/graphs/g", [x, ok])
         cases = [
             ([x, edge_index([(0, 1), (1, 3)])], "edge_index[1][1] is 3, but there are 3 nodes"),
+            ([edge_index([(0, 1), (2 ** 63 - 1, 2)])], "edge_index[0][1] is 9223372036854775807, but a node's index is below 2147483647"),
+            ([tensor("x", "FP32", (2 ** 40, 0), [])], "'x' has 1099511627776 rows, want at most 2147483647"),
             ([x, edge_index([(-1, 1)])], "edge_index[0][0] is -1, but nodes count from 0"),
             ([x, ok, tensor("edge_weight", "FP32", (3,), [1, 2, 3])],
              "'edge_weight' is FP32 [3], want FP32 [2]: a row for every edge"),
