@@ -2,6 +2,9 @@
  * arrays. Sizes and places are checked against the file before anything is read there. */
 #include "npz.h"
 
+#include "recurd/tensor.h"
+
+#include <math.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -87,11 +90,16 @@ static int read_member(const char *path, const unsigned char *file, size_t len,
     if (len - at < skip || len - at - skip < packed || (u16(entry + 10) == 0 && packed != size))
         return rcd__complain(CTL_USAGE, "%s: %s is cut off", path, a->name);
     const unsigned char *data = file + at + skip;
+    int status = CTL_OK;
     if (u16(entry + 10) == 8)
-        return inflate_member(path, a->name, data, packed, size, &a->bytes);
-    return rcd_buf_append(&a->bytes, data, size) == RCD_OK
-               ? CTL_OK
-               : rcd__complain(CTL_REFUSED, "no memory for %s", path);
+        status = inflate_member(path, a->name, data, packed, size, &a->bytes);
+    else if (rcd_buf_append(&a->bytes, data, size) != RCD_OK)
+        status = rcd__complain(CTL_REFUSED, "no memory for %s", path);
+    if (status == CTL_OK &&
+        crc32_z(0, (const unsigned char *)a->bytes.data, size) != u32(entry + 16))
+        status =
+            rcd__complain(CTL_USAGE, "%s: %s is damaged (its checksum differs)", path, a->name);
+    return status;
 }
 
 /* ---- npy ------------------------------------------------------------------------------------------- */
@@ -151,8 +159,11 @@ static int read_array(const char *path, struct array *a)
     a->data = begin + head;
     a->bytes.data[a->data - 1] = '\0'; /* in place of the newline */
     if (!read_head(a, a->bytes.data + begin))
-        return rcd__complain(CTL_USAGE, "%s: %s: numbers and texts are read, not %.100s", path,
-                             a->name, a->bytes.data + begin);
+        return rcd__complain(CTL_USAGE, "%s: %s: numbers and texts are read, not %.100s%s", path,
+                             a->name, a->bytes.data + begin,
+                             strstr(a->bytes.data + begin, "'|O'") != NULL
+                                 ? " (a list of texts: save it with .astype(str))"
+                                 : "");
     if (!rcd_mul(a->n, a->item, &bytes) || bytes > len - a->data)
         return rcd__complain(CTL_USAGE, "%s: %s is cut off", path, a->name);
     char *dot = strrchr(a->name, '.');
@@ -209,40 +220,58 @@ static int64_t whole(const struct array *a, const unsigned char *p)
     return a->kind == 'i' ? (int64_t)(v << spare) >> spare : (int64_t)v;
 }
 
-/* The datatype's name; NULL: not one of ours. */
-static const char *put_data(struct rcd_buf *out, const struct array *a)
+static float half_or_double(const struct array *a, const unsigned char *p)
+{
+    uint16_t half = 0;
+    double d = 0;
+    memcpy(a->item == 2 ? (void *)&half : (void *)&d, p, a->item);
+    return a->item == 2 ? rcd_f16_to_f32(half) : (float)d;
+}
+
+/* A number of an array of doubles, halfs or whole numbers; false: its datatype cannot hold it. */
+static bool put_number(struct rcd_buf *out, const struct array *a, const unsigned char *p)
+{
+    if (a->kind == 'f') {
+        double d = 0;
+        const float f = half_or_double(a, p);
+        if (a->item == 8)
+            memcpy(&d, p, sizeof d);
+        (void)rcd_buf_append(out, &f, sizeof f);
+        return a->item == 2 || !isinf(f) || isinf(d);
+    }
+    const int64_t v = whole(a, p);
+    (void)rcd_buf_append(out, &v, sizeof v);
+    return a->kind != 'u' || v >= 0;
+}
+
+/* The numbers or texts of an array, with the datatype that they get. */
+static int put_data(const char *path, struct rcd_buf *out, const struct array *a, const char **ret)
 {
     const unsigned char *p = (const unsigned char *)a->bytes.data + a->data;
-    const bool text = a->kind == 'U' || a->kind == 'S';
-    if (a->kind == 'f' && a->item == 4) {
+    const bool text = a->kind == 'U' || a->kind == 'S', real = a->kind == 'f';
+    *ret = text ? "BYTES" : real ? "FP32" : "INT64";
+    if ((real && a->item != 2 && a->item != 4 && a->item != 8) || (!text && a->item > 8))
+        return rcd__complain(CTL_USAGE, "%s: %s has items of %zu bytes, kind '%c'", path, a->name,
+                             a->item, a->kind);
+    if (real && a->item == 4)
         (void)rcd_buf_append(out, p, 4 * a->n);
-        return "FP32";
-    }
-    if ((a->kind == 'f' && a->item != 8) || (!text && a->item > 8))
-        return NULL;
-    for (size_t i = 0; i < a->n; i++, p += a->item) {
-        if (text) {
+    for (size_t i = 0; i < a->n && (!real || a->item != 4); i++, p += a->item) {
+        if (text)
             put_text(out, a, p);
-        } else if (a->kind == 'f') {
-            double d = 0;
-            memcpy(&d, p, sizeof d);
-            const float f = (float)d;
-            (void)rcd_buf_append(out, &f, sizeof f);
-        } else {
-            const int64_t v = whole(a, p);
-            (void)rcd_buf_append(out, &v, sizeof v);
-        }
+        else if (!put_number(out, a, p))
+            return rcd__complain(CTL_USAGE, "%s: item %zu of %s is beyond %s", path, i, a->name,
+                                 *ret);
     }
-    return text ? "BYTES" : a->kind == 'f' ? "FP32" : "INT64";
+    return CTL_OK;
 }
 
 static int put_array(const char *path, const struct array *a, json_t *inputs, struct rcd_buf *data)
 {
     const size_t before = data->len;
-    const char *datatype = put_data(data, a);
-    if (datatype == NULL)
-        return rcd__complain(CTL_USAGE, "%s: %s has items of %zu bytes, kind '%c'", path, a->name,
-                             a->item, a->kind);
+    const char *datatype = NULL;
+    int status = put_data(path, data, a, &datatype);
+    if (status != CTL_OK)
+        return status;
     json_t *shape = json_array();
     for (size_t d = 0; d < a->rank; d++)
         json_array_append_new(shape, json_integer((json_int_t)a->dims[d]));

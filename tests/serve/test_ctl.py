@@ -95,10 +95,25 @@ def test_graph_from_npz():
         assert ctl(d, "graph-put", "c", "--npz", path)[0] == 0
         got = {t["name"]: t["data"] for t in json.loads(d.call("GET", "/v2/graphs/c/tensors")[1])["outputs"]}
         assert got == {"x": x, "edge_index": [0, 1, 2, 1, 2, 0], "id": ["a", "b", "c"]}, got
+        npz(path, {"x": npy("<f2", (2, 2), struct.pack("<4e", 0.5, -2, 65504, float("-inf")))}, zipfile.ZIP_STORED)
+        assert ctl(d, "graph-put", "h", "--npz", path)[0] == 0
+        got = json.loads(d.call("GET", "/v2/graphs/h/tensors")[1])["outputs"][0]
+        assert (got["datatype"], got["data"]) == ("FP32", [0.5, -2, 65504, "-Infinity"]), got
+        npz(path, arrays, zipfile.ZIP_STORED)
+        with open(path, "rb") as f:
+            stored = bytearray(f.read())
+        stored[stored.index(b"edge_weight.npy") - 60] ^= 1  # a number of edge_index
+        with open(path, "wb") as f:
+            f.write(stored)
+        status, out, err = ctl(d, "graph-put", "g", "--npz", path)
+        assert status == 2 and "damaged (its checksum differs)" in err, (status, out, err)
         npz(path, arrays, zipfile.ZIP_DEFLATED)
         with open(path, "rb") as f:
             whole = f.read()
-        for name, array, named in (("x", npy("<c8", (1,), b"8" * 8), "numbers and texts"), ("x", npy("<f2", (1,), b"12"), "kind 'f'"),
+        for name, array, named in (("x", npy("<c8", (1,), b"8" * 8), "numbers and texts"), ("x", npy("<f16", (1,), bytes(16)), "kind 'f'"),
+                                   ("id", npy("|O", (1,), b"12345678"), "save it with .astype(str)"),
+                                   ("x", npy("<f8", (2,), struct.pack("<2d", 1, -1e39)), "item 1 of x is beyond FP32"),
+                                   ("y", npy("<u8", (1,), b"\xff" * 8), "item 0 of y is beyond INT64"),
                                    ("x", npy("<f4", (1, 1, 1), b"1234", True), "'fortran_order': True"),
                                    ("x", npy("<f4", (9,), b"1234"), "cut off"), ("x", b"none", "no numpy array")):
             npz(path, {name: array}, zipfile.ZIP_STORED)
@@ -120,8 +135,8 @@ def test_graph_from_csv():
             for option, text in (("--edges", edges), ("--nodes-file", nodes)):
                 if text is not None:
                     files += [option, os.path.join(folder, option[2:] + ".csv")]
-                    with open(files[-1], "w", encoding="utf-8", newline="") as f:
-                        f.write(text)
+                    with open(files[-1], "wb") as f:
+                        f.write(text if isinstance(text, bytes) else text.encode())
             status, out, err = ctl(d, "graph-put", "g", *files)
             if status != 0:
                 return status, err
@@ -137,16 +152,30 @@ def test_graph_from_csv():
         assert put('source,target\n"say ""a""","b, c"\n', 'id,f,g\n"b, c",1,2\n"say ""a""" , 3,4\n') == named
         assert put("0 1 0.5\n1 2 2e-1\n")["edge_weight"][0] == 0.5
         assert put("source,target\n", "id,f\nnew york,1\nb,2\n") == {"id": ["new york", "b"], "x": [1, 2], "edge_index": []}
-        for edges, nodes, text in (("a,b\n", "id,f\na,1\nb,2\n", "edges.csv has no rows"),
-                                   ("0,1\n", "id,f\n", "nodes-file.csv has no rows"),
+        for text in ("from,to\nann,bob\n", "Source\tTarget\nann\tbob\n", "u;v\nann;bob\n", "node_1 node_2\nann bob\n", "ann,bob\n",
+                     "source_id,TargetNode\rann,bob\r", "% sym\nann bob\n \t\n", "src,dst,w\nann,bob,1\n"):
+            assert put(text)["id"] == ["ann", "bob"] and put(text)["edge_index"] == [0, 1], text
+        assert put("ann,1\n1,bob\n2,ann\n") == {"id": ["ann", "1", "bob", "2"], "edge_index": [0, 1, 3, 1, 2, 0]}
+        for text in ("007,8\n", "0,2147483647\n", "0,99999999999999999999\n", "0,-1\n"):  # no indices: names
+            assert put(text) == {"id": text.strip().split(","), "edge_index": [0, 1]}, text
+        assert put("boss,clerk\na,b\n", "id\na\nb\n") == {"id": ["a", "b"], "edge_index": [0, 1]}  # a head: no node of the other
+        assert put("a,b\n", "id,f\na,1\nb,2\n") == {"id": ["a", "b"], "x": [1, 2], "edge_index": [0, 1]}
+        assert put('"a b" c\nc "a b"\n') == {"id": ["a b", "c"], "edge_index": [0, 1, 1, 0]}
+        assert put("a,b,0.100000001490116119384765625001\nb,a,1\n")["edge_weight"] == [0.1, 1]  # rounded once
+        for edges, nodes, text in (("0,1\n", "id,f\n", "nodes-file.csv has no rows"),
                                    ("source,target,weight\n0,1,1\n0,1,abc\n", None, "line 3, column 3: 'abc' is no number"),
-                                   ("0,1,1\n0,1,nan\n", None, "line 2, column 3: 'nan'"), ("0,1\n2\n", None, "line 2 has 1 columns"),
-                                   ("0|1\n", None, "want columns source,target[,weight]"), ("", None, "has no rows"),
+                                   ("0,1,1\n0,1,nan\n", None, "line 2, column 3: 'nan'"), ("0,1\n2\n", None, "line 2 has 1 column,"),
+                                   ("a,b,NA\nb,c,1\n", None, "line 1, column 3: 'NA'"), ("a,b,inf\n", None, "line 1, column 3: 'inf'"),
+                                   ("a,b,1e39\nb,a,1\n", None, "line 1, column 3: 1e39 is beyond 3.40282347e+38"),
+                                   ("a;b;1,5\nb;c;2,5\n", None, "line 1, column 3: '1,5' is no number (decimals have a point)"),
+                                   ("0|1\n", None, "line 1 has 1 column, want source,target[,weight]"), ("", None, "has no rows"),
                                    ("source,target\n", None, "has no rows"), ('0,1\n"0,1\n', None, "line 2 has a quote that is not closed"),
-                                   ("a,b\na,z\n", "id,f\na,1\nb,2\n", "edge_index[1][1]: graph 'g' has no node 'z'"),
-                                   ("a,b\nb,a\n", "id,f\na,1\nb,2\na,3\n", "nodes 0 and 2 have the same id 'a'")):
+                                   ('"a"z,b\n', None, "line 1 has text behind a closing quote"), ("a,b\nb,\0c\n", None, "byte 6 is NUL"),
+                                   (b"\xff\xfea\0", None, "is UTF-16; save it as UTF-8"), (b"a,b\nb,\xe9\n", None, "line 2 is not UTF-8"),
+                                   ("a,b\na,z\n", "id,f\na,1\nb,2\n", "line 2, column 2: 'z' is no node of"),
+                                   ("a,b\nb,a\n", "id,f\na,1\nb,2\na,3\n", "lines 2 and 4 have the same id 'a'")):
             status, err = put(edges, nodes)
-            assert status in (1, 2) and text in err, (edges, status, err)
+            assert status == 2 and text in err, (edges, status, err)
 
 
 def test_usage():
