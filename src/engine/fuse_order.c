@@ -163,23 +163,30 @@ static void may_squeeze(const struct order *o, const struct rcd_node *sum)
     }
 }
 
+/* A sum that somebody reads: one whose mean is made instead (fuse_mean.c) stands there until lifetimes.c. */
+static bool is_sum(const struct order *o, size_t at)
+{
+    const struct rcd_node *n = &o->w->p->main.nodes[at];
+    return n->op == &rcd__op_spmm && o->readers.n[n->out[0]] > 0;
+}
+
 bool rcd__fuse_order(struct rcd__rewrite *w)
 {
     struct rcd_body *main = &w->p->main;
     struct order o = {.w = w};
     bool room = rcd__readers_new(w, &o.readers);
     for (size_t i = 0; room && i < main->n_nodes; i++) {
-        if (main->nodes[i].op != &rcd__op_spmm)
+        if (!is_sum(&o, i))
             continue;
         room = narrow_first(&o, i);
         rcd__readers_count(w, &o.readers);
     }
     for (size_t i = 0; room && i < main->n_nodes; i++) {
-        if (main->nodes[i].op == &rcd__op_spmm)
+        if (is_sum(&o, i))
             join(&o, i);
     }
     for (size_t i = 0; room && i < main->n_nodes; i++) {
-        if (main->nodes[i].op == &rcd__op_spmm)
+        if (is_sum(&o, i))
             may_squeeze(&o, &main->nodes[i]);
     }
     rcd__readers_free(&o.readers);
