@@ -76,6 +76,8 @@ bool rcd__fuse_is_factor(const struct rcd__rewrite *w, rcd_value_id id, const st
  * False: no memory. */
 RCD_MUST_CHECK bool rcd__fuse_warn(struct rcd__rewrite *w, struct rcd_node *scatter,
                                    const struct rcd__sum *m, unsigned *told);
+/** The same of the scatters that are not fused: one warning at most. */
+RCD_MUST_CHECK bool rcd__fuse_warn_others(struct rcd__rewrite *w, unsigned *told);
 /** A sum divided by the number of its edges becomes a mean (fuse_mean.c). False: no memory. */
 RCD_MUST_CHECK bool rcd__fuse_means(struct rcd__rewrite *w);
 /** Bias, ReLU and a flat view right behind a sum become part of it (fuse_epilogue.c). False: no

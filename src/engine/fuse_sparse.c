@@ -203,9 +203,11 @@ rcd_status rcd__plan_fuse_sparse(struct rcd__rewrite *w)
 {
     struct rcd_body *main = &w->p->main;
     const size_t most = rcd__fused_values(w) / NEW_VALUES;
+    struct fuse f = {.w = w};
+    if (!rcd__fuse_warn_others(w, &f.told))
+        return rcd_fail(w->err, RCD_ENOMEM, "no memory for a plan");
     if (most == 0)
         return RCD_OK;
-    struct fuse f = {.w = w};
     f.nodes = rcd_arena_calloc(&w->p->arena, main->n_nodes + NEW_NODES * most, sizeof *f.nodes);
     f.made = rcd_arena_calloc(&w->p->arena, NEW_NODES * most, sizeof *f.made);
     bool room = f.nodes != NULL && f.made != NULL;

@@ -74,30 +74,87 @@ static bool starts_from_zero(const struct rcd__rewrite *w, const struct rcd__sum
     return t != NULL;
 }
 
-/* A number of rows that neither the nodes nor an input has: else it is a model for one graph. */
-static bool rows_of_example(const struct rcd__rewrite *w, const struct rcd_node *scatter,
-                            const struct rcd__sum *m, int64_t *ret)
+/* Has an input that many rows always? Else it is a model for one graph. */
+static bool input_has_rows(const struct rcd__rewrite *w, int64_t rows)
 {
-    const struct rcd__symbols *s = &w->sym;
-    const rcd__term rows = rcd__fuse_fact(w, scatter->in[0])->dims[0];
-    const struct rcd__fact *u = rcd__fuse_fact(w, scatter->in[2]), *x = rcd__fuse_fact(w, m->x);
-    if (rows == RCD__NO_TERM || !s->terms[rows].is_number || s->terms[u->dims[0]].is_number ||
-        !w->p->values[m->dst].asked)
-        return false;
-    *ret = s->terms[rows].number;
-    bool known = x->rank >= 1 && rcd__term_equal(x->dims[0], rows);
     const struct rcd_onnx_graph *g = &w->p->model->graph;
     for (size_t i = 0; i < g->n_inputs; i++) {
         const struct rcd_plan_value *v = &w->p->values[g->inputs[i]];
-        known = known || (v->rank >= 1 && v->dims[0] == *ret);
+        if (v->rank >= 1 && v->dims[0] == rows)
+            return true;
     }
-    return !known;
+    return false;
+}
+
+static bool is_number(const struct rcd__rewrite *w, rcd__term t)
+{
+    return t != RCD__NO_TERM && w->sym.terms[t].is_number;
+}
+
+/* A number of rows that neither the nodes nor an input has. */
+static bool rows_of_example(const struct rcd__rewrite *w, const struct rcd_node *scatter,
+                            const struct rcd__sum *m, int64_t *ret)
+{
+    const rcd__term rows = rcd__fuse_fact(w, scatter->in[0])->dims[0];
+    const struct rcd__fact *u = rcd__fuse_fact(w, scatter->in[2]), *x = rcd__fuse_fact(w, m->x);
+    if (!is_number(w, rows) || is_number(w, u->dims[0]) || !w->p->values[m->dst].asked)
+        return false;
+    *ret = w->sym.terms[rows].number;
+    return !(x->rank >= 1 && rcd__term_equal(x->dims[0], rows)) && !input_has_rows(w, *ret);
+}
+
+/* The same of a scatter that is no sum of rows that are known to be as many as its indices: a count of nodes (whole
+ * numbers), a product, rows of another input, the places of nodes in a dense batch. */
+static bool other_rows_of_example(const struct rcd__rewrite *w, const struct rcd_node *n,
+                                  int64_t *ret)
+{
+    const bool plain = n->op->domain == NULL, nd = plain && strcmp(n->op->name, "ScatterND") == 0;
+    if (!nd && (!plain || strcmp(n->op->name, "ScatterElements") != 0))
+        return false;
+    const struct rcd__fact *data = rcd__fuse_fact(w, n->in[0]), *u = rcd__fuse_fact(w, n->in[2]);
+    const struct rcd_attr *how = rcd_onnx_attr(n->src, "reduction"),
+                          *axis = rcd_onnx_attr(n->src, "axis");
+    const bool sums =
+        how != NULL && how->type == RCD_ATTR_STRING && strcmp(how->s.ptr, "none") != 0;
+    if (data->rank < 1 || u->rank < 1 || !is_number(w, data->dims[0]) || is_number(w, u->dims[0]))
+        return false;
+    if (nd ? u->rank != data->rank
+           : !sums || !w->p->values[n->in[1]].asked ||
+                 (axis != NULL && axis->i != 0 && axis->i != -data->rank))
+        return false;
+    *ret = w->sym.terms[data->dims[0]].number;
+    return *ret > 0 && !input_has_rows(w, *ret);
+}
+
+static rcd_status warn_of_rows(struct rcd_check *k, int64_t rows)
+{
+    return rcd__warn(k,
+                     "always makes %lld row%s, which looks like the number of graphs (or nodes) "
+                     "of the example at export; "
+                     "if it varies, export with clients/python/recurd_export.py",
+                     (long long)rows, rows == 1 ? "" : "s");
+}
+
+enum { ZERO = 1, ROWS = 2 };
+
+bool rcd__fuse_warn_others(struct rcd__rewrite *w, unsigned *told)
+{
+    struct rcd__sum m;
+    for (size_t i = 0; i < w->p->main.n_nodes; i++) {
+        struct rcd_node *n = &w->p->main.nodes[i];
+        int64_t rows = 0;
+        if (!other_rows_of_example(w, n, &rows) || rcd__fuse_scatter(w, n, &m))
+            continue;
+        struct rcd_check k = {.plan = w->p, .node = n, .src = n->src, .err = w->err};
+        *told |= ROWS;
+        return warn_of_rows(&k, rows) == RCD_OK;
+    }
+    return true;
 }
 
 bool rcd__fuse_warn(struct rcd__rewrite *w, struct rcd_node *scatter, const struct rcd__sum *m,
                     unsigned *told)
 {
-    enum { ZERO = 1, ROWS = 2 };
     struct rcd_check k = {.plan = w->p, .node = scatter, .src = scatter->src, .err = w->err};
     int64_t rows = 0;
     rcd_status st = RCD_OK;
@@ -113,11 +170,7 @@ bool rcd__fuse_warn(struct rcd__rewrite *w, struct rcd_node *scatter, const stru
     }
     if (st == RCD_OK && (*told & ROWS) == 0 && rows_of_example(w, scatter, m, &rows)) {
         *told |= ROWS;
-        st = rcd__warn(&k,
-                       "always makes %lld row%s, which looks like the number of graphs (or nodes) "
-                       "of the example at export; "
-                       "if it varies, export with clients/python/recurd_export.py",
-                       (long long)rows, rows == 1 ? "" : "s");
+        st = warn_of_rows(&k, rows);
     }
     return st == RCD_OK;
 }

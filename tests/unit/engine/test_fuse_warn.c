@@ -75,3 +75,57 @@ Test(engine_fuse_warn, as_many_rows_as_the_example_had)
     check((struct sum){"add", "nodes,3", "x", "frozen", "m"}, "always makes 4 rows");
     check((struct sum){"add", "4,3", "x", "frozen", "m"}, NULL);
 }
+
+/* Rows that are not known to be as many as their indices, or whole numbers, or a product: no sparse product, but the same
+ * number of graphs. `data`: what the scatter starts from. */
+static void check_other(const char *op, const char *reduction, const char *updates,
+                        const char *data, const char *text)
+{
+    static const int64_t counts[4] = {0}, frozen[] = {4, 3};
+    static const float rows[12] = {0};
+    struct pb g = graph_of_edges();
+    pb_msg(&g, G_INIT, mk_i64("counts", "4", counts, 4));
+    pb_msg(&g, G_INIT, mk_i64("frozen", "2", frozen, 2));
+    pb_msg(&g, G_INIT, mk_f32("rows", "4,3", rows, 12));
+    char in[64];
+    pb_msg(&g, G_NODE, mk_node("Reshape", "at", "batch,column", "at"));
+    pb_msg(&g, G_NODE, mk_node("Shape", "xs", "x", "xs"));
+    pb_msg(&g, G_NODE, mk_node("Expand", "spread", "at,xs", "spread"));
+    pb_msg(&g, G_NODE, mk_node("Mul", "twice", "batch,batch", "ones"));
+    pb_msg(&g, G_NODE, mk_node("Mul", "places", "at,at", "places"));
+    pb_msg(&g, G_NODE, mk_node("ConstantOfShape", "z", "frozen", "z"));
+    snprintf(in, sizeof in, "%s,%s,%s", data,
+             strcmp(op, "ScatterND") == 0 ? "places"
+             : strcmp(updates, "x") == 0  ? "spread"
+                                          : "batch",
+             updates);
+    struct pb n = mk_node(op, "y", in, "y");
+    if (strcmp(op, "ScatterND") != 0)
+        add_attr_int(&n, "axis", 0);
+    add_attr_str(&n, "reduction", reduction);
+    pb_msg(&g, G_NODE, n);
+    pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,3"));
+    pb_msg(&g, G_INPUT, mk_info("batch", T_I64, "also_nodes"));
+    pb_msg(&g, G_INPUT, mk_info("edge_index", T_I64, "2,edges"));
+    pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+    rcd_plan *p = plan_from(mk_model(8, 18, g), RCD_CPU_C);
+    size_t k = 0;
+    const char *const *w = rcd_plan_warnings(p, &k);
+    if (text == NULL)
+        cr_assert(k == 0, "%s of %s: %s", op, updates, w[0]);
+    else
+        cr_assert(k == 1 && strstr(w[0], text) != NULL, "%s of %s: %s", op, updates,
+                  k > 0 ? w[0] : "none");
+    rcd_plan_unref(p);
+}
+
+Test(engine_fuse_warn, as_many_rows_as_the_example_had_in_other_scatters)
+{
+    check_other("ScatterElements", "add", "x", "z", "'y' (ScatterElements): always makes 4 rows");
+    check_other("ScatterElements", "add", "ones", "counts",
+                "always makes 4 rows"); /* whole numbers */
+    check_other("ScatterElements", "mul", "x", "rows", "always makes 4 rows");
+    check_other("ScatterND", "none", "x", "z",
+                "'y' (ScatterND): always makes 4 rows"); /* a dense batch */
+    check_other("ScatterND", "none", "x", "x", NULL);
+}
