@@ -185,12 +185,12 @@ static bool find_factors(struct rcd__turn *t, struct chain *c)
 static bool find_start(struct rcd__turn *t, struct chain *c)
 {
     const struct rcd__ival *start = c->e->start;
-    if (start == NULL)
+    if (start == NULL && c->e->first == NULL)
         return true;
     const size_t width = c->sum.groups * c->sum.chan;
     c->sum.accumulate = true;
-    c->start = rcd__numbers(t, start, width);
-    c->start_step = start->kind == RCD__ROWS ? width : 0;
+    c->start = start != NULL ? rcd__numbers(t, start, width) : c->e->first->data;
+    c->start_step = start == NULL || start->kind == RCD__ROWS ? width : 0;
     return t->why == NULL;
 }
 

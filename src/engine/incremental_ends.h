@@ -18,6 +18,8 @@ struct rcd__ends {
     const struct rcd__inv *dst, *src; /* src NULL: edge e takes row e of x */
     const struct rcd__ival *x, *w;    /* w NULL: none */
     const struct rcd__ival *start, *shape, *out;
+    const struct rcd_tensor
+        *first; /* what sums start from, where that is a constant; NULL: it is none */
 };
 
 /** Is the result as large as it was taken to be? Else t->why is set. */

@@ -225,7 +225,9 @@ bool rcd__ends_fit(struct rcd__turn *t, const struct rcd__ends *e, const struct 
         const struct rcd_tensor *c = t->live->plan->values[node->in[RCD__EDGES_SHAPE]].constant;
         n = rcd__int_at(c != NULL ? c : &e->shape->t, 0);
     }
-    if (n != (int64_t)d->n)
+    if (e->first != NULL)
+        n = e->first->dims[0];
+    if (n != (int64_t)d->n || (e->first != NULL && !rcd__dom_dense(d)))
         t->why = "a result of another size";
     if (e->x->kind == RCD__FILL && e->src == NULL && e->x->t.dims[0] != (int64_t)e->dst->dom->n)
         t->why = "a fill of another size";
@@ -246,13 +248,15 @@ bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
     const struct rcd__live *l = t->live;
     const struct rcd__ival *src = rcd__value_in(l, node, RCD__EDGES_SRC);
     struct rcd__inv *dst = rcd__value_in(l, node, RCD__EDGES_DST)->inv;
-    const struct rcd__ends e = {.dst = dst,
-                                .src = src != NULL ? src->inv : NULL,
-                                .x = rcd__value_in(l, node, RCD__EDGES_X),
-                                .w = rcd__value_in(l, node, RCD__SPMM_W),
-                                .start = rcd__value_in(l, node, RCD__SPMM_START),
-                                .shape = rcd__value_in(l, node, RCD__EDGES_SHAPE),
-                                .out = rcd__ival(l, node->out[0])};
+    struct rcd__ends e = {.dst = dst,
+                          .src = src != NULL ? src->inv : NULL,
+                          .x = rcd__value_in(l, node, RCD__EDGES_X),
+                          .w = rcd__value_in(l, node, RCD__SPMM_W),
+                          .start = rcd__value_in(l, node, RCD__SPMM_START),
+                          .shape = rcd__value_in(l, node, RCD__EDGES_SHAPE),
+                          .out = rcd__ival(l, node->out[0])};
+    const rcd_value_id start = rcd__in_id(node, RCD__SPMM_START);
+    e.first = start != RCD_NO_VALUE ? l->plan->values[start].constant : NULL;
     if (!rcd__ends_fit(t, &e, node))
         return false;
     if (e.w != NULL && e.w == dst->factors) /* it had its turn: this node reads it */

@@ -115,6 +115,19 @@ class Pooled(nn.Module):
         return self.b(g.global_mean_pool(self.a(feats, links).relu(), owner))
 
 
+class Started(nn.Module):
+    """A sum for each graph that starts from numbers of the model's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = g.SAGEConv(IN, OUT)
+        self.register_buffer("first", torch.arange(3.0 * OUT).reshape(3, OUT) - 4)
+
+    def forward(self, feats, links, owner):
+        rows = self.a(feats, links)
+        return self.first.scatter_add(0, owner.unsqueeze(-1).expand_as(rows), rows)
+
+
 class Transformer(nn.Module):
     def __init__(self):
         super().__init__()
@@ -160,7 +173,7 @@ class Laplacian(nn.Module):
 
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
-        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
+        "start": (Started, ("ts",)), "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
         "laplacian": (Laplacian, ("ts",))}
 
 
