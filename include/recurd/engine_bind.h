@@ -27,7 +27,7 @@ struct rcd_bound_entries {
     int axis;  /* along which the entries lie: 1 of an i64[2][edges] */
 };
 /** The same, and keep what rcd_bound_update needs, where the model can be followed at all and that takes
- * at most max_bytes. */
+ * at most max_bytes. @param entries [borrowed] one per plan input; of open ones it means nothing */
 RCD_MUST_CHECK rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
                                              const struct rcd_bound_entries *entries,
                                              size_t max_bytes, const volatile bool *cancel,
@@ -53,7 +53,8 @@ struct rcd_input_delta {
  * have changed. Takes over the caller's reference to `old`, whatever happens: when it is the only
  * one, memory is changed in place.
  * @param in      one per plan input: shapes of the new ones; data is not looked at
- * @param deltas  one per plan input; those of open inputs mean nothing
+ * @param deltas  one per plan input; those of open inputs mean nothing, of those whose shape alone is fixed only which
+ *                entries come and go
  * RCD_OK with *ret NULL: all anew is cheaper, or the binding is not live; err->text says why.
  * Errors and threading: as rcd_bound_new. One update of a binding at a time. */
 RCD_MUST_CHECK rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor *in,
@@ -79,6 +80,9 @@ rcd_bound *rcd_bound_unref(rcd_bound *b); /* NULL is fine; returns NULL. Threadi
 size_t rcd_bound_bytes(const rcd_bound *b);
 /** Is input i of the plan fixed? */
 bool rcd_bound_fixes(const rcd_bound *b, size_t i);
+/** The shape of input i that it was made with: a fixed one, or one of which the shape alone is. dtype RCD_NONE: it was left
+ * out. [borrowed] lives with the binding */
+const struct rcd_tensor *rcd_bound_shape(const rcd_bound *b, size_t i);
 /** Have these inputs the shapes (or are left out) of those that it was made with? [borrowed] one per plan input. */
 bool rcd_bound_has_shapes(const rcd_bound *b, const struct rcd_tensor *in);
 /** Output o, or NULL while it depends on an open input. [borrowed] lives with the binding. */

@@ -34,6 +34,28 @@ static void *pack_ends(struct rcd_arena *a, const struct rcd_tensor *t, size_t n
     return to;
 }
 
+/* How the rows of features that come with requests change: as those of a tensor of the same nodes or edges. Nodes without
+ * one can only become more. */
+static struct rcd_input_delta delta_of_shape(const struct rcd__binding *b, size_t i)
+{
+    size_t n = 0;
+    const struct rcd_graph_tensor *t = rcd_graph_tensors(b->graph, &n);
+    const int64_t before = rcd_bound_shape(b->old, i)->dims[0], now = b->in[i].dims[0];
+    bool any = false;
+    for (size_t k = 0; k < n; k++) {
+        const struct rcd_graph_delta g = rcd_graph_delta_of(b->graph, k);
+        if (rcd__binding_group(b->graph, t[k].name) != b->entries[i].group)
+            continue;
+        any = true;
+        if (!b->anew && !g.other)
+            return (struct rcd_input_delta){
+                .n_removed = g.n_removed, .removed = g.removed, .n_added = g.n_added};
+    }
+    if (any || b->anew || now < before)
+        return (struct rcd_input_delta){.other = true};
+    return (struct rcd_input_delta){.n_added = (size_t)(now - before)};
+}
+
 static struct rcd_input_delta delta_of(const struct rcd__binding *b, size_t i, const char *name,
                                        struct rcd_arena *a)
 {
@@ -80,6 +102,8 @@ static rcd_status go_on(struct rcd__binding *b)
     for (size_t i = 0; i < n; i++) {
         if ((b->fixed >> i & 1) != 0)
             deltas[i] = delta_of(b, i, io[i].name, &arena);
+        else if ((b->sized >> i & 1) != 0)
+            deltas[i] = delta_of_shape(b, i);
     }
     rcd_bound *old = b->old;
     rcd_status st = RCD_OK;
@@ -112,8 +136,7 @@ void rcd__binding_step(uv_work_t *work)
                                &derived, &b->err);
     if (st == RCD_OK && b->old != NULL)
         st = go_on(b);
-    /* sorted edges, which requests read, are no rows: a binding that waits for features is made anew */
-    if (st == RCD_OK && b->bound == NULL && b->follow && b->sized == 0)
+    if (st == RCD_OK && b->bound == NULL && b->follow)
         st = rcd_bound_new_live(b->exec, b->plan, b->in, b->entries, b->may_bytes, NULL, &b->bound,
                                 &b->err);
     else if (st == RCD_OK && b->bound == NULL)

@@ -103,7 +103,7 @@ static void serve(struct rcd__binding *b, bool all)
 
 static void work_after(uv_work_t *work, int status);
 
-static int group_of(const rcd_graph *g, const char *tensor)
+int rcd__binding_group(const rcd_graph *g, const char *tensor)
 {
     const char *dot = strrchr(tensor, '.'), *base = dot != NULL ? dot + 1 : tensor;
     const size_t len = dot != NULL ? (size_t)(dot - tensor) : 0;
@@ -120,7 +120,7 @@ static int group_of(const rcd_graph *g, const char *tensor)
 bool rcd__binding_shape(const rcd_graph *g, const struct rcd_io *io, struct rcd_tensor *ret)
 {
     size_t n = 0;
-    const int group = group_of(g, io->name);
+    const int group = rcd__binding_group(g, io->name);
     int64_t dims[RCD_MAX_RANK];
     const bool floats = io->dtype >= RCD_F16 && io->dtype <= RCD_F64;
     if (group < 0 || !floats || io->rank < 1 || io->rank > RCD_MAX_RANK)
@@ -139,22 +139,23 @@ static bool take_inputs(struct rcd__binding *b)
     size_t n = 0;
     const struct rcd_io *io = rcd_plan_inputs(b->plan, &n);
     for (size_t i = 0; i < n; i++) {
+        const size_t len = strlen(io[i].name);
+        const bool ends = len >= 10 && strcmp(io[i].name + len - 10, "edge_index") == 0;
         b->in[i] = (struct rcd_tensor){.dtype = RCD_NONE};
+        b->entries[i] = (struct rcd_bound_entries){
+            .group = rcd__binding_group(b->graph, io[i].name), .axis = ends};
         if ((b->sized >> i & 1) != 0 && !rcd__binding_shape(b->graph, &io[i], &b->in[i]))
             return false;
         if ((b->fixed >> i & 1) == 0)
             continue;
         const struct rcd_tensor *t = rcd_graph_tensor(b->graph, io[i].name);
-        b->entries[i] = (struct rcd_bound_entries){.group = -1};
-        if (t == NULL && rcd__graph_derives(b->graph, io[i].name))
-            continue; /* made on the helper thread */
-        if (t == NULL)
+        if (t != NULL) {
+            b->in[i] = *t;
+            continue;
+        }
+        b->entries[i].group = -1; /* derived: made on the helper thread */
+        if (!rcd__graph_derives(b->graph, io[i].name))
             return false;
-        const size_t len = strlen(io[i].name);
-        const bool ends = len >= 10 && strcmp(io[i].name + len - 10, "edge_index") == 0;
-        b->in[i] = *t;
-        b->entries[i] =
-            (struct rcd_bound_entries){.group = group_of(b->graph, io[i].name), .axis = ends};
     }
     return true;
 }

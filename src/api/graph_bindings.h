@@ -38,6 +38,8 @@ struct rcd__binding {
 /** The binding of this version, made or on its way; begun if there is none. NULL: no memory. */
 struct rcd__binding *rcd__binding_of(rcd_api *api, rcd_graph *g, rcd_plan *plan, uint64_t fixed,
                                      uint64_t sized);
+/** The node or edge type of a tensor or an input, by its name, as its place among rcd_graph_groups; -1: none. */
+int rcd__binding_group(const rcd_graph *g, const char *tensor);
 /** The shape (no data) of features with a row for each node or edge of the graph; false: graph and file do not tell it. */
 bool rcd__binding_shape(const rcd_graph *g, const struct rcd_io *io, struct rcd_tensor *ret);
 /** Which inputs of the plan come from the graph when a request gives none. */

@@ -103,12 +103,7 @@ static void mark(const struct marks *m, bool *done)
 
 /* ---- making it ---------------------------------------------------------------------------- */
 
-static bool shape_alone(const struct rcd_tensor *t, bool data)
-{
-    return data && t->dtype != RCD_NONE && t->data == NULL && t->n > 0;
-}
-
-static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in, bool data)
+static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in, const rcd_bound *like)
 {
     size_t bytes = sizeof(rcd_bound) + (2 * p->n_inputs + p->n_slots) * sizeof(struct rcd_tensor) +
                    p->n_slots * sizeof(void *) + p->n_outputs * sizeof(struct rcd__changed) +
@@ -129,7 +124,9 @@ static rcd_bound *bound_new(rcd_plan *p, const struct rcd_tensor *in, bool data)
     b->not_live = "made without what updates need";
     const struct rcd_infer seen = {.in = in};
     for (size_t i = 0; i < p->n_inputs; i++) {
-        struct rcd_tensor *t = shape_alone(&in[i], data) ? &b->shapes[i] : &b->in[i];
+        const bool sized =
+            like != NULL ? like->shapes[i].dtype != RCD_NONE : rcd__shape_alone(&in[i]);
+        struct rcd_tensor *t = sized ? &b->shapes[i] : &b->in[i];
         *t = in[i];
         t->block = NULL;
         t->data = NULL; /* only the shape is kept: of one row for all edges what becomes of it */
@@ -174,20 +171,21 @@ static rcd_status take_values(rcd_bound *b, const struct rcd_tensor *slots, cons
 {
     if (b->live == NULL)
         return copy_values(b, slots, keep, err);
-    rcd_status st = rcd__bound_publish(b, b->live, err);
+    rcd__sorted_prepare(b->live, slots);
+    rcd_status st = rcd__bound_publish(b, b->live, NULL, err);
     if (b->live != NULL || st != RCD_OK)
         return st;
     return copy_values(b, slots, keep, err); /* the model cannot be followed */
 }
 
-rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, bool data, rcd_bound **ret,
-                            struct rcd_error *err)
+rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, const rcd_bound *like,
+                            rcd_bound **ret, struct rcd_error *err)
 {
     const struct rcd_infer seen = {.in = in};
     rcd_status named = rcd__check_names(p, &seen, err);
     if (named != RCD_OK)
         return named;
-    rcd_bound *b = bound_new(p, in, data);
+    rcd_bound *b = bound_new(p, in, like);
     struct marks m = {.p = p,
                       .fixed = rcd_calloc(p->n_values, sizeof *m.fixed),
                       .sized = rcd_calloc(p->n_values, sizeof *m.sized)};
@@ -247,7 +245,7 @@ rcd_status rcd_bound_new(rcd_exec *x, rcd_plan *p, const struct rcd_tensor *in,
     rcd_bound *b = NULL;
     rcd_status st = check_inputs(p, in, err);
     if (st == RCD_OK)
-        st = rcd__bound_begin(p, in, true, &b, err);
+        st = rcd__bound_begin(p, in, NULL, &b, err);
     return st == RCD_OK ? make(x, b, in, cancel, ret, err) : st;
 }
 
@@ -258,13 +256,14 @@ rcd_status rcd_bound_new_live(rcd_exec *x, rcd_plan *p, const struct rcd_tensor 
     rcd_status st = check_inputs(p, in, err);
     for (int keep_all = 0; st == RCD_OK && keep_all < 2; keep_all++) {
         rcd_bound *b = NULL;
-        st = rcd__bound_begin(p, in, false, &b, err);
+        st = rcd__bound_begin(p, in, NULL, &b, err);
         if (st != RCD_OK)
             break;
         if (rcd__spread_some(p, in))
             b->not_live = "one row for all edges";
         else
-            b->live = rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0);
+            b->live =
+                rcd__live_new(p, b->done, in, entries, b->keep, max_bytes, keep_all != 0, x->team);
         st = make(x, b, in, cancel, ret, err);
         if (st != RCD_OK || !(*ret)->wants_all || keep_all)
             break;
@@ -303,10 +302,15 @@ bool rcd_bound_fixes(const rcd_bound *b, size_t i)
     return b->in[i].dtype != RCD_NONE;
 }
 
+const struct rcd_tensor *rcd_bound_shape(const rcd_bound *b, size_t i)
+{
+    return rcd_bound_fixes(b, i) ? &b->in[i] : &b->shapes[i];
+}
+
 bool rcd_bound_has_shapes(const rcd_bound *b, const struct rcd_tensor *in)
 {
     for (size_t i = 0; i < b->plan->n_inputs; i++) {
-        const struct rcd_tensor *had = rcd_bound_fixes(b, i) ? &b->in[i] : &b->shapes[i];
+        const struct rcd_tensor *had = rcd_bound_shape(b, i);
         if (had->dtype != in[i].dtype)
             return false;
         if (had->dtype != RCD_NONE &&

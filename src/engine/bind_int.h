@@ -16,8 +16,9 @@ struct rcd_bound {
     bool *done;                /* per node of the main body */
     bool *keep;                /* per slot */
     void *data;                /* of the values; NULL: they have stores */
-    struct rcd__rowstore **stores; /* per slot; references */
-    struct rcd__live *live;        /* what updates need; moves to the next binding */
+    struct rcd__rowstore *
+        *stores; /* per slot; references; until a value is there, memory that it may take */
+    struct rcd__live *live; /* what updates need; moves to the next binding */
     const char *not_live;
     bool wants_all; /* it would be live if every value were kept */
     struct rcd__changed {
@@ -38,13 +39,24 @@ struct rcd__making {
     struct rcd__live *live; /* is told of every node that has run; may be NULL */
 };
 
-/** A new binding without values, and what of the plan it does and keeps (bind.c). `data`: where an input has none, its
- * shape alone is fixed. */
-RCD_MUST_CHECK rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in, bool data,
-                                           rcd_bound **ret, struct rcd_error *err);
+/** Is an input's shape fixed, but nothing in it? */
+static inline bool rcd__shape_alone(const struct rcd_tensor *t)
+{
+    return t->dtype != RCD_NONE && t->data == NULL && t->n > 0;
+}
+
+struct rcd__team;
+/** A new binding without values, and what of the plan it does and keeps (bind.c). `like`: one of other versions of the
+ * same inputs, of which in[] has the shapes; NULL: where an input has no data, its shape alone is fixed. */
+RCD_MUST_CHECK rcd_status rcd__bound_begin(rcd_plan *p, const struct rcd_tensor *in,
+                                           const rcd_bound *like, rcd_bound **ret,
+                                           struct rcd_error *err);
 /** The values that a live binding gives out (bind_live.c); RCD_ENOMEM. */
 RCD_MUST_CHECK rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l,
-                                             struct rcd_error *err);
+                                             struct rcd__team *team, struct rcd_error *err);
+/** Memory for a value that a binding gives out: as much as the one before had there, if it is large enough. In b->values. */
+RCD_MUST_CHECK rcd_status rcd__bound_value(rcd_bound *b, uint32_t slot,
+                                           const struct rcd_tensor *shape, struct rcd_error *err);
 void rcd__bound_drop_live(rcd_bound *b);
 /** Node i has run (incremental.c). */
 void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i);

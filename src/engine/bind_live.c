@@ -16,45 +16,56 @@ void rcd__bound_drop_live(rcd_bound *b)
 
 /* ---- giving out --------------------------------------------------------------------------------------- */
 
+enum {
+    MORE_ROOM = 64
+}; /* one byte for so many, so that the next version's value may take its memory */
+
+rcd_status rcd__bound_value(rcd_bound *b, uint32_t slot, const struct rcd_tensor *shape,
+                            struct rcd_error *err)
+{
+    const size_t bytes = shape->n * rcd_dtype_size(shape->dtype);
+    if (b->stores[slot] == NULL || b->stores[slot]->bytes < bytes) {
+        rcd__rowstore_unref(b->stores[slot]);
+        b->stores[slot] = rcd__rowstore_new(bytes + bytes / MORE_ROOM);
+    }
+    if (b->stores[slot] == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory to keep %zu bytes of results", bytes);
+    b->bytes += b->stores[slot]->bytes;
+    b->values[slot] = *shape;
+    b->values[slot].block = NULL;
+    b->values[slot].data = b->stores[slot]->data;
+    return RCD_OK;
+}
+
 static rcd_status publish_slot(rcd_bound *b, struct rcd__live *l, rcd_value_id id,
                                struct rcd_error *err)
 {
     const struct rcd__ival *v = rcd__ival(l, id);
     const uint32_t slot = l->plan->values[id].slot;
-    struct rcd_tensor *to = &b->values[slot];
-    struct rcd__rowstore *store = v->store;
-    const bool plain =
-        v->kind == RCD__WHOLE || (v->kind == RCD__ROWS && v->outer == 1 && rcd__dom_dense(v->dom));
-    *to = v->t;
-    to->block = NULL;
+    struct rcd_tensor t = v->t;
     if (v->kind == RCD__ROWS)
-        to->dims[v->axis] = (int64_t)v->dom->n;
-    to->n = rcd__span(to->dims, 0, to->rank);
-    if (plain) {
-        __atomic_add_fetch(&store->refs, 1, __ATOMIC_RELAXED);
-    } else {
-        store = rcd__rowstore_new(to->n * rcd_dtype_size(to->dtype));
-        if (store == NULL)
-            return rcd_fail(err, RCD_ENOMEM, "no memory to keep results");
-        if (v->kind == RCD__FILL)
-            rcd__repeat(store->data, to->n, rcd_dtype_size(to->dtype), v->element);
-        size_t p = 0;
-        for (size_t s = 0; v->kind == RCD__ROWS && s < v->dom->high; s++) {
-            const int32_t from = (int32_t)s, at = (int32_t)p;
-            if (!rcd__dom_has(v->dom, s))
-                continue;
-            rcd__rows_copy(store->data, v->dom->n, &at, v->store->data, v->dom->cap, &from, 1,
-                           v->outer, v->inner);
-            p++;
-        }
-        b->bytes += store->bytes;
+        t.dims[v->axis] = (int64_t)v->dom->n;
+    t.n = rcd__span(t.dims, 0, t.rank);
+    if (v->kind == RCD__WHOLE ||
+        (v->kind == RCD__ROWS && v->outer == 1 && rcd__dom_dense(v->dom))) {
+        rcd__rowstore_unref(b->stores[slot]);
+        __atomic_add_fetch(&v->store->refs, 1, __ATOMIC_RELAXED);
+        b->stores[slot] = v->store;
+        b->values[slot] = t;
+        b->values[slot].block = NULL;
+        b->values[slot].data = v->store->data;
+        return RCD_OK;
     }
-    b->stores[slot] = store;
-    to->data = store->data;
-    return RCD_OK;
+    rcd_status st = rcd__bound_value(b, slot, &t, err);
+    if (st == RCD_OK && v->kind == RCD__FILL)
+        rcd__repeat(b->values[slot].data, t.n, rcd_dtype_size(t.dtype), v->element);
+    else if (st == RCD_OK)
+        rcd__rows_pack(v, b->values[slot].data);
+    return st;
 }
 
-rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l, struct rcd_error *err)
+rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l, struct rcd__team *team,
+                              struct rcd_error *err)
 {
     const rcd_plan *p = l->plan;
     for (size_t v = 0; v < p->n_values && l->why == NULL; v++) {
@@ -73,14 +84,18 @@ rcd_status rcd__bound_publish(rcd_bound *b, struct rcd__live *l, struct rcd_erro
     }
     rcd_status st = RCD_OK;
     for (size_t v = 0; v < p->n_values && st == RCD_OK; v++) {
-        if (rcd__ival(l, (rcd_value_id)v)->out)
+        const struct rcd__ival *x = rcd__ival(l, (rcd_value_id)v);
+        if (x->out && x->kind != RCD__SORTED)
             st = publish_slot(b, l, (rcd_value_id)v, err);
     }
+    if (st == RCD_OK)
+        st = rcd__sorted_publish(b, l, team, err);
     b->live = l;
     b->not_live = NULL;
     b->bytes += l->bytes;
     l->done = b->done;
     l->entries = NULL;
+    l->team = NULL;
     return st;
 }
 
@@ -111,6 +126,19 @@ static void note_changed(rcd_bound *b, const struct rcd__live *l)
     }
 }
 
+/* What only the older binding has, and nobody else has that. */
+static void take_memory(rcd_bound *b, rcd_bound *old)
+{
+    /* acquire: others' use is over */
+    for (size_t s = 0; s < b->plan->n_slots && __atomic_load_n(&old->refs, __ATOMIC_ACQUIRE) == 1;
+         s++) {
+        if (old->stores[s] == NULL || __atomic_load_n(&old->stores[s]->refs, __ATOMIC_ACQUIRE) > 1)
+            continue;
+        b->stores[s] = old->stores[s];
+        old->stores[s] = NULL;
+    }
+}
+
 rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor *in,
                             const struct rcd_input_delta *deltas, const volatile bool *cancel,
                             rcd_bound **ret, struct rcd_error *err)
@@ -123,8 +151,10 @@ rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor
         rcd_bound_unref(old);
         return RCD_OK;
     }
-    rcd_status st = rcd__bound_begin(old->plan, in, false, &b, err);
+    rcd_status st = rcd__bound_begin(old->plan, in, old, &b, err);
     old->live = NULL; /* only an update looks at it */
+    if (st == RCD_OK)
+        take_memory(b, old);
     rcd_bound_unref(old);
     if (st != RCD_OK) {
         rcd__live_free(l);
@@ -144,7 +174,7 @@ rcd_status rcd_bound_update(rcd_exec *x, rcd_bound *old, const struct rcd_tensor
     note_changed(b, l);
     b->effort = t.effort;
     rcd__turn_done(&t);
-    st = rcd__bound_publish(b, l, err);
+    st = rcd__bound_publish(b, l, x->team, err);
     if (st != RCD_OK) {
         rcd_bound_unref(b);
         return st;

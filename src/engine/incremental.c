@@ -55,12 +55,17 @@ static void capture_inputs(struct rcd__live *l, const struct rcd_tensor *in)
         if (in[i].dtype == RCD_NONE)
             continue;
         if (l->entries[i].group < 0) {
-            (void)rcd__make_whole(l, id, &in[i]);
+            if (rcd__shape_alone(&in[i]))
+                l->why = "an input without entries";
+            else
+                (void)rcd__make_whole(l, id, &in[i]);
             continue;
         }
         const int axis = l->entries[i].axis;
         struct rcd__dom *d =
             axis < in[i].rank ? group_dom(l, l->entries[i].group, (size_t)in[i].dims[axis]) : NULL;
+        l->v[id].shape_alone = rcd__shape_alone(&in[i]);
+        l->v[id].keep = l->v[id].keep && !l->v[id].shape_alone;
         if (d == NULL)
             l->why = "an input without entries";
         else if (rcd__make_rows(l, id, &in[i], d, axis) && d->n < 2)
@@ -70,7 +75,7 @@ static void capture_inputs(struct rcd__live *l, const struct rcd_tensor *in)
 
 struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struct rcd_tensor *in,
                                 const struct rcd_bound_entries *entries, const bool *wanted,
-                                size_t max_bytes, bool keep_all)
+                                size_t max_bytes, bool keep_all, struct rcd__team *team)
 {
     struct rcd__live *l = rcd_calloc(1, sizeof *l);
     bool *is_fill = rcd_calloc(p->n_values + 1, sizeof *is_fill);
@@ -80,6 +85,7 @@ struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struc
         l->max_bytes = max_bytes;
         l->keep_all = keep_all;
         l->entries = entries;
+        l->team = team;
         l->v = rcd_calloc(p->n_values + 1, sizeof *l->v);
         l->nodes = rcd_calloc(p->main.n_nodes + 1, sizeof *l->nodes);
     }
@@ -205,7 +211,7 @@ static bool turn_input(struct rcd__turn *t, size_t i, const struct rcd_input_del
     if (!turn_dom(t, v->dom, delta))
         return false;
     const size_t n = delta->n_changed + delta->n_added;
-    if (n == 0)
+    if (n == 0 || v->shape_alone)
         return true;
     struct rcd__list slots = {.n = 0};
     for (size_t k = 0; k < delta->n_changed; k++) {

@@ -10,6 +10,8 @@
 #include "bind_int.h"
 #include "ops/move.h"
 
+struct rcd__team;
+
 /** Entries by slots. */
 struct rcd__dom {
     struct rcd__dom *next; /* all of a state's */
@@ -65,7 +67,13 @@ struct rcd__rowstore {
     void *data;
 };
 
-enum rcd__kind { RCD__NOTHING, RCD__WHOLE, RCD__FILL, RCD__ROWS };
+enum rcd__kind {
+    RCD__NOTHING,
+    RCD__WHOLE,
+    RCD__FILL,
+    RCD__ROWS,
+    RCD__SORTED /* edges in sorted order, as requests read them; lists are kept instead */
+};
 
 struct rcd__ival {
     enum rcd__kind kind;
@@ -77,6 +85,7 @@ struct rcd__ival {
     char element[8];     /* FILL */
     bool keep;           /* rows that somebody reads later: they have a store */
     bool out;            /* somebody outside wants to know which rows changed */
+    bool shape_alone;    /* rows that come with requests: their number is known */
     bool sums_read; /* by one sparse product alone, which can do without zeros (fuse_order.c), */
     bool squeezed;  /* and the store has rows as kernels->squeeze makes them */
     struct rcd__rowstore *store;
@@ -122,6 +131,7 @@ struct rcd__live {
     bool keep_all;                           /* of every value */
     const char *why;                         /* it cannot be kept up to date; NULL: it can */
     const struct rcd_bound_entries *entries; /* per input; while it is made */
+    struct rcd__team *team;                  /* while it is made */
     uint64_t began;                          /* of the node that runs */
 };
 
@@ -181,6 +191,8 @@ static inline bool rcd__dom_dense(const struct rcd__dom *d)
 void rcd__dom_put(struct rcd__dom *d, size_t slot, bool is);
 /** Did the slot's entry come in this turn? */
 bool rcd__dom_is_new(const struct rcd__dom *d, int32_t slot);
+/** The first run of entries without holes at or behind a slot: where it begins (d->high: there is none), and how long it is. */
+size_t rcd__dom_run(const struct rcd__dom *d, size_t from, size_t *ret_n);
 /** The slot of the p-th entry, p < n. */
 size_t rcd__dom_at(const struct rcd__dom *d, size_t p);
 /** Slots in any order, repeated or not alive: those that are alive, once, ascending; NULL: none. */
@@ -259,6 +271,8 @@ bool rcd__packed(struct rcd__turn *t, const struct rcd__ival *v, size_t n, struc
 char *rcd__writable(struct rcd__turn *t, struct rcd__ival *v);
 struct rcd__rowstore *rcd__rowstore_new(size_t bytes); /* NULL: no memory */
 void rcd__rowstore_unref(struct rcd__rowstore *s);     /* NULL is fine */
+/** Rows of all entries, between a store and [outer][dom->n][inner] without holes. */
+void rcd__rows_pack(const struct rcd__ival *v, char *packed);
 /** Copies of rows between [outer][n][inner] arrays; NULL lists: 0, 1, 2, ... */
 void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *from, size_t from_n,
                     const int32_t *from_at, size_t n, size_t outer, size_t inner);
@@ -296,6 +310,8 @@ bool rcd__capture_attend(struct rcd__live *l, const struct rcd_run *run,
                          const struct rcd_node *node);
 bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const struct rcd_node *node);
 bool rcd__turn_node(struct rcd__turn *t, const struct rcd_node *node, struct rcd__inode *is);
+/** Csr, CsrCols, CsrFactors: factors that are mirrored come up to date. */
+void rcd__turn_sorted(const struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_pick(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_choose(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_merge(struct rcd__turn *t, const struct rcd_node *node);
@@ -305,12 +321,20 @@ bool rcd__turn_chain(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__incr_run(struct rcd__turn *t, const struct rcd_node *node, const struct rcd_tensor *in,
                    struct rcd_tensor *out);
 
+/* ---- incremental_sorted.c ---- */
+/** At the end of the run that makes the binding: the lists from which the sorted edges that requests read can be written. Sets
+ * l->why when that cannot be. */
+void rcd__sorted_prepare(struct rcd__live *l, const struct rcd_tensor *slots);
+/** Write them. RCD_ENOMEM. */
+RCD_MUST_CHECK rcd_status rcd__sorted_publish(rcd_bound *b, struct rcd__live *l,
+                                              struct rcd__team *team, struct rcd_error *err);
+
 /* ---- incremental.c ---- */
 /** To be told of every node while a binding is made. `wanted`: per slot, what the binding keeps. NULL: no
  * memory. */
 struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struct rcd_tensor *in,
                                 const struct rcd_bound_entries *entries, const bool *wanted,
-                                size_t max_bytes, bool keep_all);
+                                size_t max_bytes, bool keep_all, struct rcd__team *team);
 void rcd__live_free(struct rcd__live *l);
 /** Bring it up to date. False: it is of no use any more. In either case rcd__turn_done must follow; until
  * then the values tell which rows are dirty. */

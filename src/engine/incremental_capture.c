@@ -273,7 +273,7 @@ static bool index_node(struct look *k)
     k->is->how = RCD__DO_INDEX;
     for (size_t o = 0; o < k->node->n_out; o++) {
         if (wanted(k, o) && rcd__ival(k->l, k->node->out[o])->out)
-            k->l->why = "sorted edges that requests read";
+            rcd__ival(k->l, k->node->out[o])->kind = RCD__SORTED;
     }
     return true;
 }

@@ -1,6 +1,7 @@
 /* incremental_index.c - which entries hold which index: the sorted edges of Csr in a form that a change of
  * one edge alters in the time of one row. */
 #include "incremental.h"
+#include "ops/csr_sort.h"
 
 #include <string.h>
 
@@ -25,20 +26,75 @@ void rcd__inv_free(struct rcd__inv *v)
     rcd_free(v);
 }
 
-static bool count(struct rcd__live *l, struct rcd__inv *v, const struct rcd_tensor *index)
+/* Sorted edges, as in a full run; slots are where entries lie. */
+struct sorted {
+    int32_t *ptr, *edge, *slot; /* slot NULL: entries lie side by side */
+    void *scratch;
+};
+
+static void sorted_done(struct sorted *s)
+{
+    rcd_free(s->ptr);
+    rcd_free(s->edge);
+    rcd_free(s->slot);
+    rcd_free(s->scratch);
+}
+
+static bool sort(struct rcd__live *l, struct rcd__inv *v, const struct rcd_tensor *index,
+                 struct sorted *s)
 {
     const struct rcd__dom *d = v->dom;
-    size_t slot = 0;
-    for (size_t p = 0; p < index->n; p++, slot++) {
-        while (!rcd__dom_has(d, slot))
-            slot++;
-        int64_t r = index_at(index, p);
-        if (r < 0 || r >= (int64_t)v->over->n) {
-            l->why = "indices that count from the end";
-            return false;
+    int64_t range[2];
+    rcd__index_range(l->team, index, range);
+    if (range[0] < 0 || range[1] >= (int64_t)v->over->n) {
+        l->why = "indices that count from the end";
+        return false;
+    }
+    const size_t scratch = rcd__sort_scratch(index->n);
+    s->ptr = rcd_alloc((v->over->n + 1) * sizeof *s->ptr);
+    s->edge = rcd_alloc((index->n + 1) * sizeof *s->edge);
+    s->slot = rcd__dom_dense(d) ? NULL : rcd_alloc((index->n + 1) * sizeof *s->slot);
+    s->scratch = scratch > 0 ? rcd_alloc_aligned(scratch) : NULL; /* it can do without */
+    if (s->ptr == NULL || s->edge == NULL || (s->slot == NULL && !rcd__dom_dense(d))) {
+        l->why = "no memory";
+        return false;
+    }
+    const struct rcd__edge_sort what = {
+        .dst = index, .rows = (int64_t)v->over->n, .ptr = s->ptr, .edge = s->edge};
+    rcd__sort_edges(l->team, &what, s->scratch);
+    for (size_t n = 0, p = 0, slot = rcd__dom_run(d, 0, &n); n > 0;
+         slot = rcd__dom_run(d, slot + n, &n)) {
+        for (size_t k = 0; k < n; k++, p++) {
+            v->target[slot + k] = (int32_t)index_at(index, p);
+            if (s->slot != NULL)
+                s->slot[p] = (int32_t)(slot + k);
         }
-        v->target[slot] = (int32_t)r;
-        v->row[r].len++;
+    }
+    return true;
+}
+
+/* Lists with room, one behind the other. */
+static bool lay_out(struct rcd__inv *v, const struct sorted *s)
+{
+    size_t at = 0;
+    for (size_t r = 0; r < v->n_rows; r++) {
+        struct rcd__inv_row *row = &v->row[r];
+        row->len = r < v->over->n ? (uint32_t)(s->ptr[r + 1] - s->ptr[r]) : 0;
+        row->begin = (uint32_t)at;
+        row->cap = room(row->len);
+        at += row->cap;
+    }
+    v->cap = at + at / 16 + 64;
+    v->used = at;
+    v->pool = at < UINT32_MAX / 2 ? rcd_alloc(v->cap * sizeof *v->pool) : NULL;
+    if (v->pool == NULL)
+        return false;
+    for (size_t r = 0; r < v->over->n; r++) {
+        struct rcd__pair *to = v->pool + v->row[r].begin;
+        const int32_t *edge = s->edge + s->ptr[r];
+        for (size_t k = 0; k < v->row[r].len; k++)
+            to[k] = (struct rcd__pair){s->slot != NULL ? s->slot[edge[k]] : edge[k], -1};
+        v->n_live += v->row[r].len;
     }
     return true;
 }
@@ -64,31 +120,13 @@ struct rcd__inv *rcd__inv_new(struct rcd__live *l, struct rcd__dom *dom, struct 
         return NULL;
     }
     memset(v->target, 0xff, (dom->cap + 1) * sizeof *v->target);
-    if (!count(l, v, index)) {
-        rcd__inv_free(v);
-        return NULL;
-    }
-    size_t at = 0;
-    for (size_t r = 0; r < v->n_rows; r++) {
-        v->row[r].begin = (uint32_t)at;
-        v->row[r].cap = room(v->row[r].len);
-        at += v->row[r].cap;
-        v->row[r].len = 0;
-    }
-    v->cap = at + at / 16 + 64;
-    v->used = at;
-    v->pool = at < UINT32_MAX / 2 ? rcd_alloc(v->cap * sizeof *v->pool) : NULL;
-    if (v->pool == NULL) {
-        rcd__inv_free(v);
+    struct sorted s = {.ptr = NULL};
+    if (sort(l, v, index, &s) && !lay_out(v, &s))
         l->why = "no memory";
+    sorted_done(&s);
+    if (l->why != NULL) {
+        rcd__inv_free(v);
         return NULL;
-    }
-    for (size_t s = 0; s < dom->high; s++) {
-        if (v->target[s] < 0)
-            continue;
-        struct rcd__inv_row *r = &v->row[v->target[s]];
-        v->pool[r->begin + r->len++] = (struct rcd__pair){(int32_t)s, -1};
-        v->n_live++;
     }
     v->bytes = (over->cap + 1) * sizeof *v->row + (dom->cap + 1) * sizeof *v->target +
                v->cap * sizeof *v->pool;

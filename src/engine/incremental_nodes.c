@@ -339,6 +339,7 @@ bool rcd__turn_node(struct rcd__turn *t, const struct rcd_node *node, struct rcd
     case RCD__DO_MERGE:
         return rcd__turn_merge(t, node);
     case RCD__DO_INDEX:
+        rcd__turn_sorted(t, node);
         return true;
     case RCD__DO_SPMM:
         return rcd__turn_spmm(t, node);

@@ -47,6 +47,27 @@ void rcd__dom_put(struct rcd__dom *d, size_t slot, bool is)
         d->high = slot + 1;
 }
 
+size_t rcd__dom_run(const struct rcd__dom *d, size_t from, size_t *ret_n)
+{
+    size_t begin = from, end;
+    while (begin < d->high && d->alive[begin / 64] >> (begin % 64) == 0)
+        begin = (begin / 64 + 1) * 64;
+    if (begin >= d->high) {
+        *ret_n = 0;
+        return d->high;
+    }
+    begin += (size_t)__builtin_ctzll(d->alive[begin / 64] >> (begin % 64));
+    for (end = begin; end < d->high; end = (end / 64 + 1) * 64) {
+        const uint64_t gone = ~d->alive[end / 64] >> (end % 64);
+        if (gone != 0) {
+            end += (size_t)__builtin_ctzll(gone);
+            break;
+        }
+    }
+    *ret_n = (end < d->high ? end : d->high) - begin;
+    return begin;
+}
+
 size_t rcd__dom_at(const struct rcd__dom *d, size_t p)
 {
     if (rcd__dom_dense(d))

@@ -71,6 +71,17 @@ void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *fro
     }
 }
 
+void rcd__rows_pack(const struct rcd__ival *v, char *packed)
+{
+    const struct rcd__dom *d = v->dom;
+    for (size_t n = 0, p = 0, slot = rcd__dom_run(d, 0, &n); n > 0;
+         p += n, slot = rcd__dom_run(d, slot + n, &n)) {
+        for (size_t o = 0; o < v->outer; o++)
+            rcd__copy(packed + (o * d->n + p) * v->inner,
+                      (const char *)v->store->data + (o * d->cap + slot) * v->inner, n * v->inner);
+    }
+}
+
 /* ---- while a binding is made ------------------------------------------------------------------------ */
 
 static struct rcd_tensor shape_of(const struct rcd_tensor *t)
@@ -159,19 +170,11 @@ bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tenso
         squeeze_all(l->plan->kernels, v, t);
         return true;
     }
-    if (rcd__dom_dense(dom)) {
-        rcd__rows_copy(v->store->data, dom->cap, NULL, t->data, dom->n, NULL, dom->n, v->outer,
-                       v->inner);
-        return true;
-    }
-    size_t p = 0;
-    for (size_t slot = 0; slot < dom->high; slot++) {
-        const int32_t to = (int32_t)slot, from = (int32_t)p;
-        if (!rcd__dom_has(dom, slot))
-            continue;
-        rcd__rows_copy(v->store->data, dom->cap, &to, t->data, dom->n, &from, 1, v->outer,
-                       v->inner);
-        p++;
+    for (size_t n = 0, p = 0, slot = rcd__dom_run(dom, 0, &n); n > 0;
+         p += n, slot = rcd__dom_run(dom, slot + n, &n)) {
+        for (size_t o = 0; o < v->outer; o++)
+            rcd__copy((char *)v->store->data + (o * dom->cap + slot) * v->inner,
+                      (const char *)t->data + (o * dom->n + p) * v->inner, n * v->inner);
     }
     return true;
 }
@@ -344,11 +347,8 @@ bool rcd__whole_of(struct rcd__turn *t, const struct rcd__ival *v, bool sizes_on
         ret->data = v->store->data;
         return true;
     }
-    const struct rcd__rows *all = rcd__rows_all(t, v->dom);
-    if (t->why != NULL || !turn_tensor(t, ret, ret))
+    if (!turn_tensor(t, ret, ret))
         return false;
-    if (all != NULL)
-        rcd__rows_copy(ret->data, all->n, NULL, v->store->data, v->dom->cap, all->at, all->n,
-                       v->outer, v->inner);
+    rcd__rows_pack(v, ret->data);
     return true;
 }

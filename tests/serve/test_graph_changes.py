@@ -116,6 +116,10 @@ def test_features_of_the_moment():
         good(d, "PATCH", "/v2/graphs/f", [edge_index([(1, 2)], "add.edge_index")])
         assert output(infer(d, GCN, [moved], graph="f")) == output(infer(d, GCN, [moved, edge_index(ends + [(1, 2)])]))
         assert metric(d, "recurd_graph_updates_total", outcome="anew") == anew + 1
+        followed = metric(d, "recurd_graph_updates_total", outcome="followed")
+        good(d, "PATCH", "/v2/graphs/f", [edge_index([(2, 2)], "add.edge_index")])
+        assert output(infer(d, GCN, [moved], graph="f")) == output(infer(d, GCN, [moved, edge_index(ends + [(1, 2), (2, 2)])]))
+        assert metric(d, "recurd_graph_updates_total", outcome="followed") == followed + 1, "from then on sorted edges follow"
         for undirected in (False, True):
             g = Graph(60, 90, undirected)
             name = f"m{int(undirected)}"
@@ -130,6 +134,8 @@ def test_features_of_the_moment():
                 while not inputs:
                     inputs = [t for t in g.change() if not t["name"].startswith("set.") and t["name"] != "add.x"]
                 good(d, "PATCH", f"/v2/graphs/{name}", inputs)
+        followed, more = (metric(d, "recurd_graph_updates_total", outcome=o) for o in ("followed", "anew"))
+        assert followed > more, (followed, more)
 
 
 def test_unused_results_go():
