@@ -152,6 +152,69 @@ def _sort_pool(self, x, index=None, ptr=None, dim_size=None, dim=-2, max_num_ele
     return rows.reshape(rows.size(0), self.k * x.size(-1))
 
 
+def _quantile(self, x, index=None, ptr=None, dim_size=None, dim=-2):
+    if dim % x.dim() != 0:
+        raise ValueError(f"recurd_export: quantiles along axis {dim} of {x.dim()} are not exported")
+    groups = _count(index) if dim_size is None else dim_size
+    size = scatter(torch.ones_like(index), index, 0, groups)
+    place = (self.q * (size - 1) + torch.cumsum(size, 0) - size).t().reshape(-1)  # of each group's quantiles, one after the other
+    # a last row, behind those of all groups: where no row is, one is still looked at
+    x = torch.cat([x, x.new_zeros([1] + list(x.shape[1:]))])
+    index = _spread(torch.cat([index, index.new_full((1,), groups) if isinstance(groups, int) else groups.view(1)]), x, 0)
+    x, order = torch.sort(x, dim=0)
+    order = torch.topk(-index.gather(0, order).to(torch.float32), x.size(0), dim=0)[1]  # TopK keeps the order of equal ones
+    x, column = x.gather(0, order), [-1] + [1] * (x.dim() - 1)
+    low, high = place.floor().long().clamp(min=0), place.ceil().long().clamp(min=0)
+    if self.interpolation in ("lower", "higher", "nearest"):
+        at = {"lower": low, "higher": high, "nearest": place.round().long().clamp(min=0)}[self.interpolation]
+        found = x.index_select(0, at)
+    else:
+        share = (place - place.floor()).view(column) if self.interpolation == "linear" else 0.5
+        found = x.index_select(0, low)
+        found = found + (x.index_select(0, high) - found) * share
+    n = self.q.numel()
+    none = (size == 0).view(-1, 1).expand(-1, n).reshape(column)
+    found = torch.where(none, torch.full_like(found, self.fill_value), found)
+    return found if n == 1 else found.view([-1, n * x.size(1)] + list(x.shape[2:]))
+
+
+def _added(mask):
+    """Whatever says what attention may see, as a number to add to its scores."""
+    return torch.zeros_like(mask, dtype=torch.float32).masked_fill(mask, float("-inf")) if mask.dtype == torch.bool else mask
+
+
+def _attention(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, average_attn_weights=True,
+               is_causal=False):
+    if self.bias_k is not None or self.add_zero_attn:
+        raise ValueError("recurd_export: MultiheadAttention with add_bias_kv or add_zero_attn is not exported")
+    single = query.dim() == 2
+    x = [v.unsqueeze(0) if single else v if self.batch_first else v.transpose(0, 1) for v in (query, key, value)]
+    if self._qkv_same_embed_dim:
+        weights = self.in_proj_weight.chunk(3)
+    else:
+        weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+    biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+    q, k, v = (torch.nn.functional.linear(*p) for p in zip(x, weights, biases))
+    q, k, v = (t.view([t.size(0), t.size(1), self.num_heads, self.head_dim]).transpose(1, 2) for t in (q, k, v))
+    scores = (q * self.head_dim ** -0.5) @ k.transpose(2, 3)
+    if attn_mask is not None:
+        mask = _added(attn_mask)
+        scores = scores + (mask if mask.dim() == 2 else mask.view([-1, self.num_heads, mask.size(1), mask.size(2)]))
+    if key_padding_mask is not None:
+        mask = _added(key_padding_mask)
+        scores = scores + mask.view([-1, 1, 1, mask.size(-1)])
+    share = torch.softmax(scores, -1)
+    out = (share @ v).transpose(1, 2)
+    out = self.out_proj(out.reshape([out.size(0), out.size(1), self.embed_dim]))
+    if not need_weights:
+        share = None
+    elif average_attn_weights:
+        share = share.mean(1)
+    if single:
+        return out.squeeze(0), share if share is None else share.squeeze(0)
+    return out if self.batch_first else out.transpose(0, 1), share
+
+
 _aggregate = Aggregation.__call__
 
 
@@ -214,6 +277,8 @@ def _without_in_place(function):
     return made[function.__name__]
 
 
+FORWARDS = {torch_geometric.nn.SortAggregation: _sort_pool, torch_geometric.nn.HeteroLinear: _hetero_linear,
+            torch_geometric.nn.aggr.QuantileAggregation: _quantile, torch.nn.MultiheadAttention: _attention}
 SYMBOLIC = {"aten::index_add": _index_add, "aten::index_put": _index_put}
 COUNTING = [sys.modules["torch_geometric.nn." + n] for n in ("norm.graph_norm", "norm.instance_norm", "norm.layer_norm",
                                                              "conv.hypergraph_conv")]
@@ -235,14 +300,15 @@ def _patched():
                 if other is not None:
                     undo.append((module, name, value))
                     setattr(module, name, other)
-    sort_pool, hgt, by_type = (getattr(torch_geometric.nn, n) for n in ("SortAggregation", "HGTConv", "HeteroLinear"))
-    undo += [(Aggregation, "__call__", Aggregation.__call__), (sort_pool, "forward", sort_pool.forward),
-             (by_type, "forward", by_type.forward)]
-    by_type.forward = _hetero_linear
+    hgt = torch_geometric.nn.HGTConv
+    for owner, forward in FORWARDS.items():
+        undo.append((owner, "forward", owner.forward))
+        owner.forward = forward
+    undo.append((Aggregation, "__call__", Aggregation.__call__))
     for name in ("_cat", "_construct_src_node_feat"):
         undo.append((hgt, name, getattr(hgt, name)))
         setattr(hgt, name, _without_in_place(getattr(hgt, name)))
-    Aggregation.__call__, sort_pool.forward = _sized, _sort_pool
+    Aggregation.__call__ = _sized
     for name, symbolic in SYMBOLIC.items():
         torch.onnx.register_custom_op_symbolic(name, symbolic, 16)
     for module in COUNTING:  # int(batch.max()) + 1 stays a number that the trace follows

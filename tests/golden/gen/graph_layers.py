@@ -80,6 +80,17 @@ class Coarse(nn.Module):
         return self.b(made[0], made[1])
 
 
+class GpsNet(nn.Module):
+    """Messages and attention over all nodes of a graph side by side."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.a, self.gps, self.b = nn.Linear(F_IN, 8), g.GPSConv(8, g.GINConv(mlp(8, 8)), heads=2, attn_type=attention), nn.Linear(8, F_OUT)
+
+    def forward(self, x, edge_index, batch):
+        return self.b(self.gps(self.a(x), edge_index, batch))
+
+
 class Norm(nn.Module):
     def __init__(self, norm, batched=False):
         super().__init__()
@@ -367,6 +378,8 @@ LAYERS = {
     "eg": (lambda: Stack(lambda i, o: g.EGConv(i, o, num_heads=2, aggregators=["mean", "max", "symnorm"])), ""),
     "hypergraph": (lambda: Stack(g.HypergraphConv), ""),
     "gps": (lambda: Same(g.GPSConv(8, g.GraphConv(8, 8), heads=2)), ""),
+    "gps_batch": (lambda: GpsNet("multihead"), "b"),
+    "gps_performer": (lambda: GpsNet("performer"), "b"),
     "jk": (lambda: g.models.GCN(F_IN, 8, 3, F_OUT, jk="cat", norm="layer_norm"), ""),
     "jk_lstm": (lambda: g.models.GraphSAGE(F_IN, 8, 3, F_OUT, jk="lstm"), ""),
     "deepgcn": (lambda: Same(g.DeepGCNLayer(g.GENConv(8, 8), nn.LayerNorm(8), nn.ReLU(), block="res+")), ""),
@@ -385,6 +398,7 @@ LAYERS = {
     "aggr_powermean": (lambda: Readout(g.aggr.PowerMeanAggregation(learn=True)), "b"),
     "aggr_std": (lambda: Readout(g.aggr.StdAggregation()), "b"),
     "aggr_median": (lambda: Readout(g.aggr.MedianAggregation()), "b"),
+    "aggr_quantile": (lambda: Readout(g.aggr.QuantileAggregation([0.25, 0.5, 0.9], "midpoint"), 24), "b"),
     "aggr_attention": (lambda: Readout(g.aggr.AttentionalAggregation(nn.Linear(8, 1))), "b"),
     "aggr_set2set": (lambda: Readout(g.aggr.Set2Set(8, 2), 16), "b"),
     "aggr_lstm": (lambda: Readout(g.aggr.LSTMAggregation(8, 8)), "b"),
