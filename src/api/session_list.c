@@ -97,7 +97,7 @@ static bool wanted(const struct list *l, const struct rcd__store *store,
 {
     uint64_t now = rcd_wall_ms();
     char version[24];
-    snprintf(version, sizeof version, "%llu", (unsigned long long)store->number);
+    snprintf(version, sizeof version, "%llu", rcd__store_number(store));
     if (l->status != NULL && strcmp(l->status, i->spilled      ? "spilled"
                                                : i->queued > 0 ? "busy"
                                                                : "idle") != 0)

@@ -176,8 +176,7 @@ void rcd__put_session(struct rcd_buf *b, const struct rcd__store *store,
         "ms\":%llu,"
         "\"age_s\":%llu,\"idle_s\":%llu,\"bytes\":%zu,\"queued\":%u,\"ring\":%u,\"durable\":\"%s\","
         "\"snapshots\":",
-        (unsigned long long)__atomic_load_n(&store->number, __ATOMIC_RELAXED),
-        (unsigned long long)info->steps,
+        rcd__store_number(store), (unsigned long long)info->steps,
         info->spilled      ? "spilled"
         : info->queued > 0 ? "busy"
                            : "idle",

@@ -103,7 +103,7 @@ struct rcd_sessions_opts rcd__store_limits(const rcd_version *v)
 static void on_event(void *ctx, const struct rcd_session_event *e)
 {
     const struct rcd__store *store = ctx;
-    rcd__event_ring_put(&store->stores->events, store->model, store->number, e);
+    rcd__event_ring_put(&store->stores->events, store->model, rcd__store_number(store), e);
 }
 
 static void log_of(void *ctx, int priority, const char *text)

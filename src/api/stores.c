@@ -333,7 +333,7 @@ void rcd__store_pin(struct rcd__store *store, rcd_registry *registry)
 {
     rcd_version *v = NULL;
     char number[24];
-    snprintf(number, sizeof number, "%llu", (unsigned long long)store->number);
+    snprintf(number, sizeof number, "%llu", rcd__store_number(store));
     if (rcd_registry_get(registry, store->model, number, &v, NULL) != RCD_OK)
         return;
     if (rcd__served(v)->store == store)

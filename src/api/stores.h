@@ -20,6 +20,12 @@ struct rcd__store {
     bool alone;           /* the model has no other store; atomic */
 };
 
+/** The version that it is said to be of; a load may change it meanwhile. Threading: any thread. */
+static inline unsigned long long rcd__store_number(const struct rcd__store *store)
+{
+    return __atomic_load_n(&store->number, __ATOMIC_RELAXED);
+}
+
 /** What a version's queue and sessions are: rcd_version_user. */
 struct rcd__served {
     rcd_queue *queue;

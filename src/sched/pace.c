@@ -7,10 +7,17 @@
  * many steps as fit the quantum, but at least so many that the rest stays below a share of it. With
  * nobody waiting short runs cost no more than that share, so the rule need not know who waits.
  *
- * The same figures tell whether a run is short enough for the loop thread (here.c). */
+ * The same figures tell whether a run is short enough for the loop thread (here.c).
+ *
+ * They are written under the scheduler's lock; a worker that is about to run reads them without it. */
 #include "sched_int.h"
 
 enum { QUANTUM_NS = 1000000, AROUND_SHARE = 20, FIRST_STEPS = 16, MAX_STEPS = 1 << 20 };
+
+static uint64_t seen(const uint64_t *value)
+{
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
 
 static unsigned size_of(size_t rows)
 {
@@ -24,12 +31,14 @@ static uint64_t step_ns(const struct rcd__pace *p, size_t rows)
 {
     unsigned at = size_of(rows);
     for (unsigned d = 0; d <= at; d++) {
-        if (p->step_ns[at - d] != 0)
-            return p->step_ns[at - d] << d;
+        uint64_t ns = seen(&p->step_ns[at - d]);
+        if (ns != 0)
+            return ns << d;
     }
     for (unsigned b = at + 1; b < RCD__PACE_SIZES; b++) {
-        if (p->step_ns[b] != 0)
-            return p->step_ns[b];
+        uint64_t ns = seen(&p->step_ns[b]);
+        if (ns != 0)
+            return ns;
     }
     return 0;
 }
@@ -39,14 +48,15 @@ int64_t rcd__pace_steps(const struct rcd__pace *p, size_t rows)
     uint64_t ns = step_ns(p, rows);
     if (ns == 0)
         return FIRST_STEPS;
-    uint64_t fit = QUANTUM_NS / ns, least = AROUND_SHARE * p->around_ns / ns + 1;
+    uint64_t fit = QUANTUM_NS / ns, least = AROUND_SHARE * seen(&p->around_ns) / ns + 1;
     uint64_t steps = fit > least ? fit : least;
     return steps < MAX_STEPS ? (int64_t)steps : MAX_STEPS;
 }
 
 static void average(uint64_t *value, uint64_t sample)
 {
-    *value = *value == 0 ? sample : *value - *value / 8 + sample / 8;
+    uint64_t next = *value == 0 ? sample : *value - *value / 8 + sample / 8;
+    __atomic_store_n(value, next, __ATOMIC_RELAXED);
 }
 
 static unsigned whole_of(size_t elements)
