@@ -11,6 +11,8 @@ void fake_gate(bool open);
 /** Wait until n runs have begun, in all. */
 void fake_await_runs(size_t n);
 size_t fake_runs(void);
+/** The next run is the first. */
+void fake_forget_runs(void);
 
 enum { FAKE_RUNS = 4096, FAKE_FAILS = -7 };
 struct fake_run {

@@ -22,6 +22,8 @@ static void encode(struct rcd_job *job)
 {
     struct test_job *t = (struct test_job *)job;
     t->encoded++;
+    if (t->opens_gate)
+        fake_gate(true);
     t->answer = job->err.code == RCD_OK ? *(const int32_t *)t->out[0].data : -1;
 }
 

@@ -17,8 +17,8 @@ struct test_job {
     struct rcd_job job; /* first */
     struct site *site;
     int32_t value, answer;
-    size_t set_rows; /* decode sets job.rows to it when not 0 */
-    bool bad_bytes, bad_type;
+    size_t set_rows;                      /* decode sets job.rows to it when not 0 */
+    bool bad_bytes, bad_type, opens_gate; /* the gate is open once its answer is made */
     atomic_bool left;
     struct rcd_tensor in[1], out[1];
     int encoded, ended; /* how often */
