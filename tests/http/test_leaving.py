@@ -70,7 +70,7 @@ def test_drain():
         assert idle.closed()
         idle.s.close()
         busy.s.close()
-        assert server.p.wait(10) == 0
+        assert server.p.wait(30) == 0
         try:
             server.client()
             raise AssertionError("still listening")

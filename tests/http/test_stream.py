@@ -89,22 +89,22 @@ def rss_kib(server):
 
 def test_events_come_one_by_one():
     with raw.Server() as server, server.client() as c:
-        status, fields = ask(c, "/stream?n=5&ms=100")
+        start = time.monotonic()
+        status, fields = ask(c, "/stream?n=10&ms=100")
         assert status == 200 and fields["content-type"] == "text/event-stream"
         assert fields["transfer-encoding"] == "chunked" and "content-length" not in fields
         assert fields["cache-control"] == "no-store" and fields["x-request-id"]
         assert "connection" not in fields
-        start = time.monotonic()
-        for i in range(5):
-            piece = chunk(c)
-            late = time.monotonic() - start - (i + 1) * 0.1
-            assert events(piece) == [i] and abs(late) < 0.2, (piece, late)
+        for i in range(10):
+            assert events(chunk(c)) == [i]
+            assert time.monotonic() - start > 0.1 * i, "not yet written"
+            assert i > 0 or streams(server)["closed"] == 0, "the first one came when the last one was written"
         assert chunk(c) == b"" and not c.left
         assert all_closed(server, 1)
 
 
 def test_head_goes_out_before_the_first_event():
-    with raw.Server() as server, server.client(timeout=3) as c:
+    with raw.Server() as server, server.client() as c:
         assert ask(c, "/stream?n=1&ms=600000")[0] == 200
 
 
@@ -151,15 +151,15 @@ def test_http_1_0():
     with raw.Server() as server:
         for extra in ("", "Connection: keep-alive\r\n"):
             with server.client() as c:
-                status, fields = ask(c, "/stream?n=4&ms=100", "1.0", extra)
+                before = streams(server)["closed"]
+                status, fields = ask(c, "/stream?n=10&ms=100", "1.0", extra)
                 assert status == 200 and "transfer-encoding" not in fields
                 assert "content-length" not in fields
-                start = time.monotonic()
-                while events(c.left) != [0]:
+                while not events(c.left):
                     assert c._more()
-                assert time.monotonic() - start < 0.3
+                assert streams(server)["closed"] == before, "the first one came when the last one was written"
                 data, _ = rest(c)
-                assert events(data) == [0, 1, 2, 3], data
+                assert events(data) == list(range(10)), data
         assert all_closed(server, 2)
 
 
@@ -207,7 +207,7 @@ def test_client_leaves():
                 c.s.close()
             start = time.monotonic()
             assert all_closed(server, closed + 2), path
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 15, "that is not seen, but timed out"
             assert server.stats()["gone"] == gone + 2
         assert raw.until(lambda: server.stats()["connections"] == 1)
         assert raw.until(lambda: server.descriptors() <= before)
@@ -270,22 +270,22 @@ def test_stalled_reader_has_a_deadline():
     for n in (400, 401):
         with raw.Server("body_ms=600") as server, server.client() as c:
             c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-            assert ask(c, f"/stream?n={n}" + BACKLOG)[0] == 200
             start = time.monotonic()
-            assert raw.until(lambda: streams(server)["closed"] == 1, 8)
+            assert ask(c, f"/stream?n={n}" + BACKLOG)[0] == 200
+            assert raw.until(lambda: streams(server)["closed"] == 1)
             assert time.monotonic() - start > 0.4
             assert streams(server)["too_slow"] == 0
 
 
 def test_a_reader_that_keeps_taking_has_time():
-    with raw.Server("body_ms=600") as server, server.client() as c:
+    with raw.Server("body_ms=1500") as server, server.client() as c:
         c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         assert ask(c, "/stream?n=401" + BACKLOG)[0] == 200
         got, start = [], time.monotonic()
         while len(got) < 400:
             got += events(chunk(c))
             time.sleep(0.008)
-        assert got == list(range(400)) and time.monotonic() - start > 1.2
+        assert got == list(range(400)) and time.monotonic() - start > 2
         assert streams(server)["closed"] == 0
 
 
@@ -368,8 +368,8 @@ def test_drain():
             got = events(whole(c))
             assert got == list(range(len(got))) and c.closed()
         rest(old)
-        assert server.p.wait(10) == 0  # 4: some `closed` was not called
-        assert time.monotonic() - start < 2.5
+        assert server.p.wait(30) == 0  # 4: some `closed` was not called
+        assert time.monotonic() - start < 20, "it waited for a stream's next event or for a client's time"
         for c in quiet + busy + [old]:
             c.s.close()
 
@@ -383,29 +383,29 @@ def test_drain_delivers_what_is_buffered():
         time.sleep(0.2)
         assert events(whole(c)) == list(range(400))
         c.s.close()
-        assert server.p.wait(10) == 0
+        assert server.p.wait(30) == 0
 
 
 def test_drain_with_a_stream_not_yet_begun():
     with raw.Server() as server, server.client() as c:
-        c.send(REQUEST.format("/stream?n=1000&ms=10&later=400", "1.1", ""))
+        c.send(REQUEST.format("/stream?n=1000&ms=10&later=1500", "1.1", ""))
         assert raw.until(lambda: server.stats()["active"] == 2)
         server.p.send_signal(signal.SIGTERM)
         status, fields = head(c)
         assert status == 200 and fields["connection"] == "close"
         assert events(whole(c)) == [0] and c.closed()  # what was written with the begin
-        assert server.p.wait(10) == 0
+        assert server.p.wait(30) == 0
 
 
 def test_drain_with_a_client_that_does_not_read():
-    with raw.Server("body_ms=700") as server, server.client() as c:
+    with raw.Server("body_ms=1500") as server, server.client() as c:
         c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        start = time.monotonic()
         assert ask(c, "/stream?n=401" + BACKLOG)[0] == 200
         assert raw.until(lambda: streams(server)["written"] == 400 * 60000)
-        start = time.monotonic()
         server.p.send_signal(signal.SIGTERM)
-        assert server.p.wait(10) == 0
-        assert 0.5 < time.monotonic() - start < 4  # the time for an answer
+        assert server.p.wait(30) == 0
+        assert 1.4 < time.monotonic() - start < 20  # the time for an answer
 
 
 def test_no_memory():
