@@ -11,8 +11,8 @@ import urllib.request
 
 class Daemon:
     def __init__(self, program, models, log):
-        self.port = _free_port()
-        self.url = f"127.0.0.1:{self.port}"
+        self.reserved = _reserved_port()
+        self.url = "127.0.0.1:%d" % self.reserved.getsockname()[1]
         self.log = log
         # a model that is refused must show as its own failed check, not as a server that is never ready
         environment = {**os.environ, "RECURD_MODELS_STRICT_READY": "no"}
@@ -46,7 +46,10 @@ class Daemon:
         return self.process.returncode
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _reserved_port():
+    """A socket bound to a free port that nobody else is given while it is open: it does not listen, so the server, which
+    sets SO_REUSEADDR as well, can."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s

@@ -17,13 +17,25 @@ import traceback
 
 from golden import NETS
 
-START_S = 20  # under sanitizers on a busy machine
+START_S = 60  # under sanitizers on a machine that has other work, too
+
+
+def reserved_port():
+    """A socket bound to a free port that nobody else is given while it is open: it does not listen, so the daemon, which
+    sets SO_REUSEADDR as well, can. Closed before that, the port could go to a test that runs beside this one."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is this program's until it ends; without a listener connections are refused."""
+    reserved.append(reserved_port())
+    return reserved[-1].getsockname()[1]
+
+
+reserved = []
 
 
 class Repository:
@@ -60,7 +72,8 @@ def run(*arguments, seconds=START_S, env=None):
 
 class Daemon:
     def __init__(self, repository, *options, env=None, wait=True):
-        self.port = free_port()
+        self.reserved = reserved_port()
+        self.port = self.reserved.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.out, self.log = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.ended = False
@@ -82,6 +95,7 @@ class Daemon:
             print(self.logged())
         self.out.close()
         self.log.close()
+        self.reserved.close()
 
     @staticmethod
     def _text(file):
@@ -112,7 +126,7 @@ class Daemon:
             self.send(number)
         return self.wait()
 
-    def connect(self, timeout=30):
+    def connect(self, timeout=120):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def call(self, method, path, body=None, headers=None):
@@ -142,7 +156,7 @@ class Daemon:
         return {row["name"]: row for row in json.loads(self.call("POST", "/v2/repository/index")[1])}
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
