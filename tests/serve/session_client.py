@@ -75,7 +75,7 @@ def id_in_path(name):
 class Client:
     """One connection; a call that failed half-way closes it, and the next one opens another."""
 
-    def __init__(self, port, model, timeout=60):
+    def __init__(self, port, model, timeout=120):
         self.model = model
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
@@ -195,7 +195,7 @@ class Events(threading.Thread):
         sock = self.client.connection.sock
         if sock is not None:
             sock.shutdown(2)
-        self.join(10)
+        self.join(30)
         self.client.connection.close()
 
     def run(self):
@@ -216,6 +216,6 @@ class Events(threading.Thread):
         """The events that have these values."""
         return [e for e in list(self.events) if all(e.get(k) == v for k, v in wanted.items())]
 
-    def wait(self, seconds=10, **wanted):
+    def wait(self, seconds=30, **wanted):
         assert daemon.until(lambda: self.seen(**wanted), seconds), f"no event {wanted} in {self.events}"
         return self.seen(**wanted)[0]

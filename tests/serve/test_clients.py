@@ -16,7 +16,7 @@ class Sunspots(daemon.Repository):
 
 
 def run(*command):
-    p = subprocess.run(command, capture_output=True, text=True, timeout=40, stdin=subprocess.DEVNULL, check=False)
+    p = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
     return p.returncode, p.stdout, p.stderr
 
 

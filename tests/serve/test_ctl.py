@@ -14,7 +14,7 @@ import golden
 
 def ctl(d, *arguments, text=None):
     env = {**os.environ, "RECURD_SERVER": f"http://{d.address}" if d is not None else "http://127.0.0.1:1"}
-    p = subprocess.run([sys.argv[2], *arguments], input=text or "", capture_output=True, text=True, timeout=30,
+    p = subprocess.run([sys.argv[2], *arguments], input=text or "", capture_output=True, text=True, timeout=120,
                        env=env, check=False)
     return p.returncode, p.stdout, p.stderr
 

@@ -12,7 +12,7 @@ from graph_client import (F, GAE, GCN, RNG, Crowd, Graph, edge_index, good, infe
                           tensor, vector)
 
 GAT, SAGE = "graph_gat_ts18", "graph_sage_mean_ts18"
-WAIT_S = 20
+WAIT_S = 60
 
 
 def metric(d, name, **labels):

@@ -59,20 +59,25 @@ def test_drain_loses_no_answer():
                 clients = [Client(d, long_request(150), stopping) for _ in range(12)]
                 for c in clients:
                     c.start()
-                assert daemon.until(lambda: all(c.good >= 5 for c in clients), 30)
+                assert daemon.until(lambda: all(c.good >= 5 for c in clients), 60)
                 stopping.set()
                 assert d.stop() == 0, d.logged()
                 for c in clients:
-                    c.join(30)
+                    c.join(60)
                     assert not c.is_alive() and c.good > 0
                     assert (c.lost, c.wrong) == (0, 0), (c.lost, c.wrong)
 
 
 def test_drain_finishes_what_waits():
-    """One worker, one row a batch: at SIGTERM most of these are in the queue, and all must be served."""
+    """One worker, one row a batch: at SIGTERM most of these are in the queue, and all must be served. When clients are
+    slower than the worker, nothing waits and nothing is tested: then once more, with longer ones."""
+    assert any(drain_finishes(steps) for steps in (3000, 12000, 48000)), "no request was ever waiting"
+
+
+def drain_finishes(steps):
     n, net = 24, "char_model_ts17"
-    body = json.dumps({"inputs": [{"name": "tokens", "datatype": "INT64", "shape": [1, 3000],
-                                   "data": [t % 40 for t in range(3000)]}]})
+    body = json.dumps({"inputs": [{"name": "tokens", "datatype": "INT64", "shape": [1, steps],
+                                   "data": [t % 40 for t in range(steps)]}]})
     request = (f"POST /v2/models/{net}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
                f"{body}").encode()
     with daemon.Repository(net) as models, daemon.Daemon(
@@ -83,17 +88,18 @@ def test_drain_finishes_what_waits():
             s.sendall(request)
         waiting = wait_until_taken(d, n + 1)
         d.send(signal.SIGTERM)
-        assert waiting >= 3, f"only {waiting} were waiting: nothing was tested"
         for s in sockets:
             with s, s.makefile("rb") as f:
                 head, answer = f.read().split(b"\r\n\r\n", 1)
                 assert head.startswith(b"HTTP/1.1 200") and answer == want, (head, answer[:200])
         assert d.wait() == 0
+    return waiting >= 3
 
 
 def wait_until_taken(d, n):
     """Until n requests were queued, run or answered; how many of them wait in the queue."""
-    for _ in range(500):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         page = d.call("GET", "/metrics")[1].decode()
         waiting, running, done = (sum(float(v) for v in re.findall(rf"^{name} (\S+)$", page, re.M)) for name in (
             r"recurd_queue_depth\S*", r"recurd_running_requests\S*", r"recurd_requests_total\S*success\S*"))
@@ -103,25 +109,25 @@ def wait_until_taken(d, n):
 
 
 def test_not_ready_while_draining():
-    with daemon.Repository(NET) as models, daemon.Daemon(models, "--server-drain-delay", "3s") as d:
+    with daemon.Repository(NET) as models, daemon.Daemon(models, "--server-drain-delay", "5s") as d:
+        start = time.monotonic()
         d.send(signal.SIGTERM)
-        assert daemon.until(lambda: not d.is_ready(), 2)
+        assert daemon.until(lambda: not d.is_ready())
         assert d.call("GET", "/v2/health/ready")[0] == 503
         assert d.call("GET", "/v2/health/live")[0] == 200
-        start = time.monotonic()
         assert d.wait() == 0
-        assert time.monotonic() - start > 1, "the delay was not kept"
+        assert time.monotonic() - start > 4.9, "the delay was not kept"
 
 
 def test_second_signal_leaves_at_once():
     for number in (signal.SIGINT, signal.SIGTERM):
         with daemon.Repository(NET) as models, daemon.Daemon(models, "--server-drain-delay", "60s") as d:
             d.send(number)
-            assert daemon.until(lambda: not d.is_ready(), 5)
+            assert daemon.until(lambda: not d.is_ready())
             start = time.monotonic()
             d.send(number)
-            assert d.wait() == 128 + number
-            assert time.monotonic() - start < 5
+            assert d.wait(50) == 128 + number
+            assert time.monotonic() - start < 30, "it waited for the delay"
 
 
 def test_reload_takes_new_and_drops_old():
@@ -162,7 +168,7 @@ def test_poll_sees_changes():
     with daemon.Repository(NET) as models, daemon.Daemon(
             models, "--models-control", "poll", "--models-poll-interval", "1s") as d:
         models.add("gru_ts12")
-        assert daemon.until(lambda: d.index().get("gru_ts12", {}).get("state") == "READY", 20)
+        assert daemon.until(lambda: d.index().get("gru_ts12", {}).get("state") == "READY")
         assert d.call("POST", "/v2/repository/models/gru_ts12/unload")[0] == 200
 
 
@@ -192,7 +198,7 @@ def test_strict_ready_wants_every_model():
     with daemon.Repository(NET) as models:
         models.add(NET, "cut", size=900)
         with daemon.Daemon(models, wait=False) as d:
-            assert daemon.until(lambda: "ready" in d.logged(), 20), d.logged()
+            assert daemon.until(lambda: "ready" in d.logged()), d.logged()
             assert d.call("GET", "/v2/health/ready")[0] == 503
             d.infer(NET, golden.request(NET))
 

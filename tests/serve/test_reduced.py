@@ -100,7 +100,7 @@ def test_sessions_step_with_the_bits_of_the_whole():
 
 def report(*arguments, status=0):
     p = subprocess.run([sys.argv[2], "quantize", "--report", *map(str, arguments)], capture_output=True, text=True,
-                       timeout=110, stdin=subprocess.DEVNULL, check=False)
+                       timeout=400, stdin=subprocess.DEVNULL, check=False)
     assert p.returncode == status, (p.returncode, p.stdout, p.stderr)
     return p.stdout if status == 0 else p.stderr
 

@@ -1,7 +1,7 @@
 """test_sessions_crash.py - what survives: kill -9 and abort under load, an upgrade, the end by SIGTERM, another model file.
 
 usage: test_sessions_crash.py RECURD. RECURD_TEST_KILLS: how often each durable mode is killed (6); RECURD_TEST_SEED: the
-seed, which is printed.
+seed, which is printed (0: another one each time).
 
 Clients keep a journal of what was acknowledged. After each restart a session has the acknowledged steps, or one more:
 the request that was under way. That one is sent again with its number, and all answers together must be, bit for bit,
@@ -20,7 +20,7 @@ import time
 import daemon
 from session_client import Client, Refused, refused
 from session_journal import SEED, Journal, finish, some_sessions
-from session_nets import GRU, LSTM, Models, Places, other_weights, serve, setting
+from session_nets import GRU, LSTM, Models, Places, await_snapshot, other_weights, serve, setting
 
 KILLS = setting("KILLS", 6)
 WORKERS, SESSIONS = 4, 6
@@ -32,7 +32,7 @@ class Worker(threading.Thread):
     def __init__(self, port, net, journals, rng, mark, ends_well=False):
         super().__init__()
         self.ends_well = ends_well  # then it refuses what comes while it ends
-        self.c, self.net, self.journals, self.rng, self.mark = Client(port, "m", 10), net, journals, rng, mark
+        self.c, self.net, self.journals, self.rng, self.mark = Client(port, "m"), net, journals, rng, mark
         self.error, self.stopping = None, False
 
     def run(self):
@@ -74,6 +74,10 @@ class Worker(threading.Thread):
             j.send(self.c, self.net, self.net.steps(self.rng, self.rng.choice([1, 1, 1, 3, 10])))
 
 
+def steps_of(journals):
+    return sum(len(j.done) for j in sum(journals, []))
+
+
 def kill_loop(net, sessions, runtime=False, by=signal.SIGKILL, change=lambda: None):
     """`change`: something that happens while it runs."""
     print(f"     seed {SEED}, {KILLS} ends by {by.name}{', in a runtime directory' if runtime else ''}", flush=True)
@@ -93,8 +97,10 @@ def kill_loop(net, sessions, runtime=False, by=signal.SIGKILL, change=lambda: No
                     break
                 workers = [Worker(d.port, net, journals[k], random.Random(rng.random()), k + 1,
                                   by == signal.SIGTERM) for k in range(WORKERS)]
+                done = steps_of(journals)
                 for w in workers:
                     w.start()
+                assert daemon.until(lambda: steps_of(journals) >= done + 12 or any(w.error for w in workers))
                 time.sleep(rng.choice([0.02, 0.1, 0.3, 0.6]) * rng.uniform(0.5, 1.5))
                 change()
                 status = d.stop(by)
@@ -102,7 +108,7 @@ def kill_loop(net, sessions, runtime=False, by=signal.SIGKILL, change=lambda: No
                 for w in workers:
                     w.join()
                     assert w.error is None, w.error
-    done = sum(len(j.done) for j in sum(journals, []))
+    done = steps_of(journals)
     print(f"     {done} steps of {len(sum(journals, []))} sessions acknowledged, slowest start {slowest:.2f} s")
     assert done > 10 * KILLS
 
@@ -201,7 +207,7 @@ def test_commits_are_grouped():
                 assert w.error is None, w.error
             steps, together = sum(len(j.done) for j in sum(journals, [])), commits() - before
             print(f"     {steps} steps of 16 clients in {together:.0f} commits")
-            assert together > 0 and steps > 1.2 * together, "no commit was of several steps"
+            assert together > 0 and steps > together, "no commit was of several steps"
 
 
 def test_kill_spilled():
@@ -271,7 +277,7 @@ def test_snapshot_mode():
         with Models(m=(LSTM, {"durable": "snapshot", "snapshot_interval_s": 1})) as models:
             with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
                 journals = some_sessions(c, LSTM, rng)
-                time.sleep(3)
+                await_snapshot(folder, c, LSTM)
                 old = len(journals[0].done)
                 for _ in range(3):
                     for j in journals:
@@ -324,7 +330,7 @@ def test_idle_time_goes_on():
             some_sessions(c, LSTM, rng, 3)
             d.stop(signal.SIGKILL)
         with serve(models, "--state-dir", folder) as d, Client(d.port, "m") as c:
-            assert daemon.until(lambda: c.list()["total"] == 0, 5)
+            assert daemon.until(lambda: c.list()["total"] == 0)
 
 
 def test_another_model_file():

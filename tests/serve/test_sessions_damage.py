@@ -1,7 +1,7 @@
 """test_sessions_damage.py - damaged files of sessions, and a full disk: the server starts, says so and serves what is whole.
 
-usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed. RECURD_TEST_FLIPS: how many files
-with one flipped bit are tried in each mode (8), and as many with four."""
+usage: test_sessions_damage.py RECURD. RECURD_TEST_SEED: the seed, which is printed (0: another one each time).
+RECURD_TEST_FLIPS: how many files with one flipped bit are tried in each mode (8), and as many with four."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ import time
 import daemon
 from session_client import Client, Refused
 from session_journal import SEED, Journal, some_sessions
-from session_nets import CHAR, LSTM, Models, Places, serve, setting
+from session_nets import CHAR, LSTM, Models, Places, await_snapshot, serve, setting
 
 FLIPS = setting("FLIPS", 8)
 
@@ -174,7 +174,7 @@ class SmallDisk:
         self.path, self.size = tempfile.mkdtemp(prefix="recurd-disk-"), size
 
     def mount(self, options, kind=("-t", "tmpfs", "tmpfs")):
-        return subprocess.run(["mount", "-o", options, *kind, self.path], stdin=subprocess.DEVNULL, timeout=20,
+        return subprocess.run(["mount", "-o", options, *kind, self.path], stdin=subprocess.DEVNULL, timeout=120,
                               capture_output=True, check=False).returncode == 0
 
     def __enter__(self):
@@ -186,7 +186,7 @@ class SmallDisk:
 
     def __exit__(self, *_):
         if self.mounted:
-            subprocess.run(["umount", "-l", self.path], stdin=subprocess.DEVNULL, timeout=20, check=True)
+            subprocess.run(["umount", "-l", self.path], stdin=subprocess.DEVNULL, timeout=120, check=True)
         os.rmdir(self.path)
 
 
@@ -262,7 +262,7 @@ def test_full_disk_at_the_end():
         shutil.rmtree(places.runtime)
         places.runtime.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(places.runtime)], stdin=subprocess.DEVNULL,
-                       timeout=20, check=True)
+                       timeout=120, check=True)
         try:  # no room in memory either: they are served where they are
             with serve(models, *options) as d, Client(d.port, "m") as c:
                 assert "they are served from" in d.logged() and places.files(folder)
@@ -271,7 +271,7 @@ def test_full_disk_at_the_end():
                     j.send(c, LSTM, LSTM.steps(rng, 1))
                 d.stop(signal.SIGKILL)
         finally:
-            subprocess.run(["umount", "-l", str(places.runtime)], stdin=subprocess.DEVNULL, timeout=20, check=True)
+            subprocess.run(["umount", "-l", str(places.runtime)], stdin=subprocess.DEVNULL, timeout=120, check=True)
         with serve(models, *options) as d, Client(d.port, "m") as c:
             assert places.files(places.runtime) and not places.files(folder)
             for j in journals:
@@ -295,7 +295,7 @@ def test_full_disk_snapshot():
             first = [Journal(k + 1) for k in range(20)]
             for j in first:
                 j.send(c, CHAR, CHAR.steps(rng, 1))
-            time.sleep(2.5)
+            await_snapshot(folder, c, CHAR)
             for k in range(400):
                 c.step(1000 + k, CHAR.inputs(CHAR.steps(rng, 1)), start=True)
             time.sleep(2.5)

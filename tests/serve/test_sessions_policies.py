@@ -9,7 +9,7 @@ import time
 
 import daemon
 from session_client import Client, Events, Refused, refused
-from session_nets import GRU, LSTM, Models, Serving, continues, other_weights, run
+from session_nets import GRU, LSTM, Models, Serving, await_spilled, continues, other_weights, run
 
 RNG = random.Random(34)
 
@@ -31,7 +31,7 @@ def test_timing():
 
 
 def test_events():
-    with Serving(LSTM, {"idle_timeout_s": 2}) as (d, c), Events(d.port, "m") as stream:
+    with Serving(LSTM, {"idle_timeout_s": 4}) as (d, c), Events(d.port, "m") as stream:
         assert stream.type.startswith("text/event-stream"), stream.type
         run(c, "s", LSTM.steps(RNG, 1), start=True)
         e = stream.wait(event="created", id="s")
@@ -62,8 +62,8 @@ def test_streams_do_not_hold_up_the_end():
         with Events(d.port, "m") as stream:
             start = time.monotonic()
             assert d.stop() == 0
-            assert time.monotonic() - start < 5, "the drain waited for a stream"
-            stream.join(5)
+            assert time.monotonic() - start < 25, "the drain waited for a stream"
+            stream.join(30)
             assert not stream.is_alive()
 
 
@@ -150,8 +150,7 @@ def test_budget_spill():
                 assert e is None, e
                 told = c.list(limit=1000)
                 assert told["total"] == 100, told["total"]
-                spilled = [s["id"] for s in c.list(limit=1000, status="spilled")["sessions"]]
-                assert len(spilled) >= 50, len(spilled)
+                spilled = await_spilled(c, 50)
                 stream.wait(event="spilled", id=spilled[0])
                 c.fork(spilled[1], "forked")
                 c.snapshot(spilled[2], "a")
@@ -174,9 +173,9 @@ def test_spilled_sessions_expire():
         with Serving(LSTM, {"max_bytes": 3000, "overflow": "spill", "idle_timeout_s": 2}, "--state-dir", folder) as (d, c):
             with Events(d.port, "m") as stream:
                 fill(c, 40)
-                spilled = [s["id"] for s in c.list(limit=1000, status="spilled")["sessions"]]
+                assert daemon.until(lambda: c.list()["total"] == 0), c.list(limit=3)
+                spilled = [e["id"] for e in stream.seen(event="spilled")]
                 assert len(spilled) >= 10, spilled
-                assert daemon.until(lambda: c.list()["total"] == 0, 8), c.list(limit=3)
                 for name in (spilled[0], spilled[-1]):
                     stream.wait(event="expired", id=name)
                     assert "expired" in refused(410, c.describe, name).text
@@ -267,10 +266,10 @@ def test_reload_carries():
 def test_reload_under_load():
     """Reloads all the time, sessions all the time: no answer is refused, none is wrong."""
     with Serving(LSTM, {"reload": "pin"}) as (d, c):
-        stop, failures, counts = threading.Event(), [], []
+        stop, failures, counts = threading.Event(), [], [0] * 4
 
         def work(seed):
-            rng, n = random.Random(seed), 0
+            rng = random.Random(seed)
             try:
                 with Client(d.port, "m") as own:
                     while not stop.is_set():
@@ -278,17 +277,18 @@ def test_reload_under_load():
                         want = LSTM.whole(own, steps)[0]
                         for i in range(6):
                             assert run(own, seed, steps[i:i + 1], start=i == 0, end=i == 5) == want[i:i + 1], i
-                            n += 1
+                            counts[seed - 1] += 1
             except (Refused, AssertionError, OSError) as e:
                 failures.append(e)
-            counts.append(n)
 
         threads = [threading.Thread(target=work, args=(k + 1,)) for k in range(4)]
         for t in threads:
             t.start()
-        for _ in range(8):
+        for k in range(300):
             c.expect("POST", "/v2/repository/models/m/load", b"{}")
             time.sleep(0.1)
+            if k >= 7 and min(counts) > 0 or failures:
+                break
         stop.set()
         for t in threads:
             t.join()
@@ -309,7 +309,7 @@ def test_unload():
 # ---- metrics ---------------------------------------------------------------------------------------------------
 
 def test_metrics():
-    with Serving(LSTM, {"idle_timeout_s": 1, "max_bytes": 4096, "overflow": "lru"}) as (d, c):
+    with Serving(LSTM, {"idle_timeout_s": 3, "max_bytes": 4096, "overflow": "lru"}) as (d, c):
         def value(name, **labels):
             page = d.call("GET", "/metrics")[1].decode()
             found = 0.0
@@ -328,7 +328,7 @@ def test_metrics():
         assert value("recurd_steps_per_run_count") >= 1
         c.delete("t")
         assert value("recurd_sessions_ended_total", model="m", reason="ended") == 1
-        assert daemon.until(lambda: value("recurd_sessions_ended_total", model="m", reason="expired") == 1, 4)
+        assert daemon.until(lambda: value("recurd_sessions_ended_total", model="m", reason="expired") == 1)
         fill(c, 60)
         assert value("recurd_sessions_ended_total", model="m", reason="evicted") >= 10
 

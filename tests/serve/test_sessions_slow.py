@@ -13,9 +13,21 @@ import time
 import daemon
 from session_client import Answer, Client, infer_body
 from session_journal import SEED
-from session_nets import LSTM, Models, serve
+from session_nets import LSTM, Models, await_spilled, serve
 
 SLOW_S = 0.25
+
+
+def sometimes(attempt, tries=4):
+    """What waits for the disk does so each time; what other work on the machine delays does not. So the quickest of some
+    attempts counts, and one that is quick enough is the last. `attempt` gives (seconds, the limit, what took so long)."""
+    told = []
+    for _ in range(tries):
+        seconds, limit, what = attempt()
+        if seconds < limit:
+            return
+        told.append(f"{what} took {seconds:.2f} s")
+    raise AssertionError(f"limit {limit:.2f} s: {told}")
 
 
 def slowest(call, while_, least=10):
@@ -44,6 +56,10 @@ def background(work):
 
 def test_slow_disk():
     """Calls on sessions with durable = commit wait for their sync; other models, steps included, do not."""
+    sometimes(slow_disk)
+
+
+def slow_disk():
     preload = {"LD_PRELOAD": sys.argv[3]}
     rng = random.Random(SEED)
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(
@@ -67,13 +83,17 @@ def test_slow_disk():
             assert not errors, errors
             print(f"     6 calls took {took:.1f} s; {n} steps of the other model meanwhile, the slowest {worst * 1000:.0f} ms")
             assert took > 5 * SLOW_S, "the disk is not slow"
-            assert worst < 0.6 * SLOW_S, f"a step of another model took {worst:.2f} s"
             with Client(d.port, "disk") as c:
                 assert [s["id"] for s in c.list()["sessions"]] == ["a"]
+            return worst, 0.6 * SLOW_S, "a step of another model"
 
 
 def test_slow_spill():
     """Sessions that leave memory changed are written by a thread of their own; no step waits for the sync."""
+    sometimes(slow_spill)
+
+
+def slow_spill():
     preload, rng = {"LD_PRELOAD": sys.argv[3]}, random.Random(SEED)
     sessions = {"durable": "snapshot", "overflow": "spill", "max_bytes": 300000, "snapshot_interval_s": 3600}
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(
@@ -97,21 +117,20 @@ def test_slow_spill():
             t.join()
             assert not errors, errors
             with Client(d.port, "disk") as c:
-                spilled = c.list(status="spilled", limit=1000)["sessions"]
+                spilled = await_spilled(c, 301)
                 print(f"     {len(spilled)} and more spilled; slowest step {max(times) * 1000:.0f} ms, of another model "
                       f"{worst * 1000:.0f} ms of {n}")
-                assert len(spilled) > 300
-                assert max(times) < 0.6 * SLOW_S and worst < 0.6 * SLOW_S
                 for k in rng.sample(range(len(steps)), 40):
                     more = LSTM.steps(rng, 1)
                     answer = LSTM.split(c.step(k + 1, LSTM.inputs(more))["y"])
                     assert answer == LSTM.whole(c, steps[k] + more)[0][-1:]
+            return max(worst, *times), 0.6 * SLOW_S, "a step"
 
 
 def test_slow_reads():
     """Sessions that come back from the disk are read by a helper thread: sessions in memory and other models go on."""
     for durable in ("process", "snapshot"):
-        slow_reads(durable, random.Random(SEED))
+        sometimes(lambda durable=durable: slow_reads(durable, random.Random(SEED)))
 
 
 def slow_reads(durable, rng):
@@ -124,9 +143,8 @@ def slow_reads(durable, rng):
             steps = [LSTM.steps(rng, 1) for _ in range(400)]
             for k, step in enumerate(steps):
                 c.step(k + 1, LSTM.inputs(step), start=True)
-            spilled = [s["id"] for s in c.list(status="spilled", limit=1000)["sessions"]]
-            near = len(steps)
-            assert len(spilled) > 100 and near not in spilled, len(spilled)
+            spilled, near = await_spilled(c, 101), len(steps)
+            assert near not in spilled
             m.step("x", LSTM.inputs(LSTM.steps(rng, 1)), start=True)
             back = rng.sample(spilled, 6)
             flag.touch()
@@ -151,11 +169,15 @@ def slow_reads(durable, rng):
             print(f"     {durable}: 6 sessions were back after {took:.1f} s; the slowest of {n} pairs of steps meanwhile took "
                   f"{worst * 1000:.0f} ms")
             assert took > 6 * SLOW_S, "the disk is not slow"
-            assert worst < 0.6 * SLOW_S, f"steps in memory took {worst:.2f} s"
+            return worst, 0.6 * SLOW_S, "steps in memory"
 
 
 def test_calls_share_syncs():
     """Many calls at once do not take one sync each."""
+    sometimes(shared_syncs)
+
+
+def shared_syncs():
     with tempfile.TemporaryDirectory(prefix="recurd-state-") as folder, Models(disk=(LSTM, {"durable": "commit"})) as models:
         with serve(models, "--state-dir", folder, env={"LD_PRELOAD": sys.argv[3]}) as d:
             def create(k):
@@ -169,7 +191,7 @@ def test_calls_share_syncs():
                 assert not errors, errors
             took = time.monotonic() - begin
             print(f"     12 sessions made at once in {took:.2f} s")
-            assert took < 6 * SLOW_S, took
+            return took, 6 * SLOW_S, "12 sessions"
 
 
 def test_large_bodies():
