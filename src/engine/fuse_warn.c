@@ -116,7 +116,7 @@ static bool other_rows_of_example(const struct rcd__rewrite *w, const struct rcd
                           *axis = rcd_onnx_attr(n->src, "axis");
     const bool sums =
         how != NULL && how->type == RCD_ATTR_STRING && strcmp(how->s.ptr, "none") != 0;
-    if (data->rank < 1 || u->rank < 1 || !is_number(w, data->dims[0]) || is_number(w, u->dims[0]))
+    if (data->rank < 1 || !is_number(w, data->dims[0]) || (u->rank > 0 && is_number(w, u->dims[0])))
         return false;
     if (nd ? u->rank != data->rank
            : !sums || !w->p->values[n->in[1]].asked ||
@@ -124,6 +124,24 @@ static bool other_rows_of_example(const struct rcd__rewrite *w, const struct rcd
         return false;
     *ret = w->sym.terms[data->dims[0]].number;
     return *ret > 0 && !input_has_rows(w, *ret);
+}
+
+/* Where the graphs of a batch begin, as the example had them: Gather([0, 4, 9], batch). */
+static bool starts_of_example(const struct rcd__rewrite *w, const struct rcd_node *n, size_t *ret)
+{
+    if (n->op->domain != NULL || strcmp(n->op->name, "Gather") != 0)
+        return false;
+    const struct rcd_tensor *c = w->p->values[n->in[0]].constant;
+    if (c == NULL || c->dtype != RCD_I64 || c->rank != 1 || c->n < 2 ||
+        !w->p->values[n->in[1]].asked)
+        return false;
+    const int64_t *at = c->data;
+    /* all 0: so the older exporter writes the start of a sum over a batch that it has folded */
+    bool rise = at[0] == 0 && (at[c->n - 1] > (int64_t)c->n || at[c->n - 1] == 0);
+    for (size_t i = 1; i < c->n; i++)
+        rise = rise && at[i] >= at[i - 1];
+    *ret = c->n;
+    return rise;
 }
 
 static rcd_status warn_of_rows(struct rcd_check *k, int64_t rows)
@@ -143,9 +161,18 @@ bool rcd__fuse_warn_others(struct rcd__rewrite *w, unsigned *told)
     for (size_t i = 0; i < w->p->main.n_nodes; i++) {
         struct rcd_node *n = &w->p->main.nodes[i];
         int64_t rows = 0;
+        size_t graphs = 0;
+        struct rcd_check k = {.plan = w->p, .node = n, .src = n->src, .err = w->err};
+        if (starts_of_example(w, n, &graphs)) {
+            *told |= ROWS;
+            return rcd__warn(&k,
+                             "picks from %zu numbers of the file, which look like where the graphs "
+                             "of the example began; if it is so, export with "
+                             "clients/python/recurd_export.py",
+                             graphs) == RCD_OK;
+        }
         if (!other_rows_of_example(w, n, &rows) || rcd__fuse_scatter(w, n, &m))
             continue;
-        struct rcd_check k = {.plan = w->p, .node = n, .src = n->src, .err = w->err};
         *told |= ROWS;
         return warn_of_rows(&k, rows) == RCD_OK;
     }

@@ -81,12 +81,15 @@ Test(engine_fuse_warn, as_many_rows_as_the_example_had)
 static void check_other(const char *op, const char *reduction, const char *updates,
                         const char *data, const char *text)
 {
-    static const int64_t counts[4] = {0}, frozen[] = {4, 3};
+    static const int64_t counts[4] = {0}, frozen[] = {4, 3}, begin[] = {0, 4, 4, 9},
+                         names[] = {0, 7, 5, 9};
     static const float rows[12] = {0};
     struct pb g = graph_of_edges();
     pb_msg(&g, G_INIT, mk_i64("counts", "4", counts, 4));
     pb_msg(&g, G_INIT, mk_i64("frozen", "2", frozen, 2));
     pb_msg(&g, G_INIT, mk_f32("rows", "4,3", rows, 12));
+    pb_msg(&g, G_INIT, mk_i64("begin", "4", begin, 4));
+    pb_msg(&g, G_INIT, mk_i64("names", "4", names, 4));
     char in[64];
     pb_msg(&g, G_NODE, mk_node("Reshape", "at", "batch,column", "at"));
     pb_msg(&g, G_NODE, mk_node("Shape", "xs", "x", "xs"));
@@ -99,10 +102,12 @@ static void check_other(const char *op, const char *reduction, const char *updat
              : strcmp(updates, "x") == 0  ? "spread"
                                           : "batch",
              updates);
-    struct pb n = mk_node(op, "y", in, "y");
+    const bool gather = strcmp(op, "Gather") == 0;
+    struct pb n = mk_node(op, "y", gather ? data : in, "y");
     if (strcmp(op, "ScatterND") != 0)
         add_attr_int(&n, "axis", 0);
-    add_attr_str(&n, "reduction", reduction);
+    if (!gather)
+        add_attr_str(&n, "reduction", reduction);
     pb_msg(&g, G_NODE, n);
     pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, "nodes,3"));
     pb_msg(&g, G_INPUT, mk_info("batch", T_I64, "also_nodes"));
@@ -128,4 +133,7 @@ Test(engine_fuse_warn, as_many_rows_as_the_example_had_in_other_scatters)
     check_other("ScatterND", "none", "x", "z",
                 "'y' (ScatterND): always makes 4 rows"); /* a dense batch */
     check_other("ScatterND", "none", "x", "x", NULL);
+    check_other("Gather", "", "", "begin,batch", "'y' (Gather): picks from 4 numbers of the file");
+    check_other("Gather", "", "", "counts,batch", "'y' (Gather): picks from 4 numbers of the file");
+    check_other("Gather", "", "", "names,batch", NULL);
 }
