@@ -44,11 +44,11 @@ def _spread(index, like, dim):
 
 
 class _Best(torch.autograd.Function):
-    """scatter_reduce by max or min, `base` included, as one ScatterElements."""
+    """scatter_reduce by max, min or mul, `base` included, as one ScatterElements."""
 
     @staticmethod
     def forward(ctx, base, index, src, dim, how):
-        return base.scatter_reduce(dim, index, src, "a" + how, include_self=True)
+        return base.scatter_reduce(dim, index, src, {"mul": "prod"}.get(how, "a" + how), include_self=True)
 
     @staticmethod
     def symbolic(g, base, index, src, dim, how):
@@ -66,6 +66,8 @@ def scatter(src, index, dim=0, dim_size=None, reduce="sum"):
         total = src.new_zeros(shape).scatter_add(dim, _spread(index, src, dim), src)
         count = src.new_zeros([dim_size]).scatter_add(0, index, src.new_ones([src.size(dim)]))
         return total / count.clamp(min=1).view([-1 if d == dim else 1 for d in range(src.dim())])
+    if reduce == "mul":
+        return _Best.apply(src.new_ones(shape), _spread(index, src, dim), src, dim, "mul")
     if reduce in ("max", "min", "amax", "amin"):
         how = reduce[-3:]
         if src.dtype.is_floating_point:
@@ -204,6 +206,8 @@ def _attention(self, query, key, value, key_padding_mask=None, need_weights=True
         mask = _added(key_padding_mask)
         scores = scores + mask.view([-1, 1, 1, mask.size(-1)])
     share = torch.softmax(scores, -1)
+    if not need_weights and (attn_mask is not None or key_padding_mask is not None):  # who may see nobody: 0, as there
+        share = torch.where(scores.amax(-1, keepdim=True) == float("-inf"), torch.zeros_like(share), share)
     out = (share @ v).transpose(1, 2)
     out = self.out_proj(out.reshape([out.size(0), out.size(1), self.embed_dim]))
     if not need_weights:
@@ -240,6 +244,11 @@ def _index_add(g, base, dim, index, src, alpha=None):
 def _index_put(g, base, indices, values, accumulate=False):
     from torch.onnx import symbolic_helper as h, symbolic_opset11
     places = h._unpack_list(indices)
+    rank, at_rank = h._get_tensor_rank(base), h._get_tensor_rank(places[0])
+    if (len(places) == 1 and at_rank and rank and h._get_tensor_rank(values) == 0 and not h._maybe_get_const(accumulate, "b")
+            and places[0].type().scalarType() == "Bool"):  # x[mask] = number, of rows too
+        mask = h._unsqueeze_helper(g, places[0], list(range(at_rank, rank))) if at_rank < rank else places[0]
+        return g.op("Where", mask, values, base)
     if not h._maybe_get_const(accumulate, "b") or any(h._is_none(i) or h._get_tensor_rank(i) != 1 for i in places):
         return symbolic_opset11.index_put(g, base, indices, values, accumulate)
     at = [h._unsqueeze_helper(g, i, [1]) for i in places]
@@ -277,8 +286,20 @@ def _without_in_place(function):
     return made[function.__name__]
 
 
+_instance_norm = torch_geometric.nn.InstanceNorm.forward
+
+
+def _instance_norm_of_all(self, x, batch=None, batch_size=None):
+    if batch is not None or self.track_running_stats:
+        return _instance_norm(self, x, batch, batch_size)
+    x = x - x.mean(0)
+    x = x / ((x * x).mean(0) + self.eps).sqrt()
+    return x if self.weight is None else x * self.weight + self.bias
+
+
 FORWARDS = {torch_geometric.nn.SortAggregation: _sort_pool, torch_geometric.nn.HeteroLinear: _hetero_linear,
-            torch_geometric.nn.aggr.QuantileAggregation: _quantile, torch.nn.MultiheadAttention: _attention}
+            torch_geometric.nn.aggr.QuantileAggregation: _quantile, torch.nn.MultiheadAttention: _attention,
+            torch_geometric.nn.InstanceNorm: _instance_norm_of_all}
 SYMBOLIC = {"aten::index_add": _index_add, "aten::index_put": _index_put}
 COUNTING = [sys.modules["torch_geometric.nn." + n] for n in ("norm.graph_norm", "norm.instance_norm", "norm.layer_norm",
                                                              "conv.hypergraph_conv")]
@@ -313,9 +334,12 @@ def _patched():
         torch.onnx.register_custom_op_symbolic(name, symbolic, 16)
     for module in COUNTING:  # int(batch.max()) + 1 stays a number that the trace follows
         module.int = _int
+    fast = torch.backends.mha.get_fastpath_enabled()  # a whole layer of a transformer as one node, which no exporter knows
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module in COUNTING:
             del module.int
         for owner, name, value in reversed(undo):

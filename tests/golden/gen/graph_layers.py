@@ -68,6 +68,20 @@ class Readout(nn.Module):
         return self.out(self.readout(torch.relu(self.a(x, edge_index)), batch))
 
 
+class Neighbours(nn.Module):
+    """A transformer's layer of PyTorch's own over all nodes, masked to oneself and one's neighbours."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.layer = nn.Linear(F_IN, 8), nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+        self.out = nn.Linear(8, F_OUT)
+
+    def forward(self, x, edge_index):
+        nodes = torch.arange(x.size(0))
+        near = utils.to_dense_adj(edge_index, torch.zeros_like(nodes), max_num_nodes=x.size(0))[0] + (nodes == nodes.view(-1, 1))
+        return self.out(self.layer(self.a(x).unsqueeze(0), near == 0)[0])
+
+
 class Coarse(nn.Module):
     """A pooling that keeps some nodes, then a layer on what is left."""
 
@@ -379,6 +393,7 @@ LAYERS = {
     "hypergraph": (lambda: Stack(g.HypergraphConv), ""),
     "gps": (lambda: Same(g.GPSConv(8, g.GraphConv(8, 8), heads=2)), ""),
     "gps_batch": (lambda: GpsNet("multihead"), "b"),
+    "attention_mask": (Neighbours, ""),
     "gps_performer": (lambda: GpsNet("performer"), "b"),
     "jk": (lambda: g.models.GCN(F_IN, 8, 3, F_OUT, jk="cat", norm="layer_norm"), ""),
     "jk_lstm": (lambda: g.models.GraphSAGE(F_IN, 8, 3, F_OUT, jk="lstm"), ""),
@@ -399,6 +414,9 @@ LAYERS = {
     "aggr_std": (lambda: Readout(g.aggr.StdAggregation()), "b"),
     "aggr_median": (lambda: Readout(g.aggr.MedianAggregation()), "b"),
     "aggr_quantile": (lambda: Readout(g.aggr.QuantileAggregation([0.25, 0.5, 0.9], "midpoint"), 24), "b"),
+    "aggr_mul": (lambda: Readout(g.aggr.MulAggregation()), "b"),
+    "aggr_set_transformer": (lambda: Readout(g.aggr.SetTransformerAggregation(8, heads=2)), "b"),
+    "aggr_multiset": (lambda: Readout(g.aggr.GraphMultisetTransformer(8, k=3, heads=2)), "b"),
     "aggr_attention": (lambda: Readout(g.aggr.AttentionalAggregation(nn.Linear(8, 1))), "b"),
     "aggr_set2set": (lambda: Readout(g.aggr.Set2Set(8, 2), 16), "b"),
     "aggr_lstm": (lambda: Readout(g.aggr.LSTMAggregation(8, 8)), "b"),
