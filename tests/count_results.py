@@ -3,8 +3,8 @@
 
 A Criterion program counts as its test cases, a program whose last line is "N passed, N failed" as
 these, any other as one. A program that meson calls failed counts at least one failure, whatever it
-printed. Skipped ones are named, not counted. The exit status is 1 when anything failed or nothing
-ran.
+printed, and the end of what it printed stands below its name, so that the end of a log tells why.
+Skipped ones are named, not counted. The exit status is 1 when anything failed or nothing ran.
 """
 import json
 import pathlib
@@ -14,6 +14,8 @@ import sys
 CRITERION = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed$")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+REASON = re.compile(r"FAIL|error|ERROR|[Aa]ssert|SUMMARY|WARNING: ThreadSanitizer|Crash|[Tt]imed out")
+TAIL, REASONS, WIDTH = 15, 15, 200
 
 
 def count(test):
@@ -31,6 +33,14 @@ def count(test):
     if not good and failed == 0:
         failed = 1
     return passed, failed
+
+
+def told(test):
+    """Why it failed, in its own words: lines that say so, and its last ones; each marked, none of them a count."""
+    lines = [line.rstrip() for part in ("stdout", "stderr") for line in ANSI.sub("", test.get(part, "")).splitlines()]
+    lines = [line for line in lines if line.strip() and not SUMMARY.match(line)]
+    early = [line for line in lines[:-TAIL] if REASON.search(line)]
+    return ["    | " + line[:WIDTH] for line in early[:REASONS] + lines[-TAIL:]]
 
 
 def main():
@@ -51,6 +61,7 @@ def main():
             total_failed += failed
             if failed:
                 print(f"{folder}: {test['name']}: {test['result']}, {failed} failed")
+                print(*told(test), sep="\n", end="\n" if told(test) else "")
     print(f"{total_passed} passed, {total_failed} failed")
     return 1 if total_failed or not total_passed else 0
 
