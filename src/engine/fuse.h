@@ -51,6 +51,13 @@ size_t rcd__fuse_row_width(const struct rcd__rewrite *w, const struct rcd__fact 
 rcd_value_id rcd__fuse_unflat(const struct rcd__rewrite *w, rcd_value_id u);
 /** Is the node a scatter that Spmm can do (fuse_match.c)? */
 bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, struct rcd__sum *m);
+/** The same along an inner axis, for each of what lies before it: one that SpmmEach can do (fuse_each.c)? */
+bool rcd__fuse_each(const struct rcd__rewrite *w, const struct rcd_node *n, struct rcd__sum *m,
+                    int *ret_axis);
+/** What a scatter does with what goes to the same place. False: something else. */
+bool rcd__fuse_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret);
+/** Zeros of a shape that is a value: that shape. False: they are something else. */
+bool rcd__fuse_zeros(const struct rcd__rewrite *w, rcd_value_id id, rcd_value_id *ret_shape);
 /** The sum of rows `u` as they were made, one for each edge, instead of rows of nodes. */
 void rcd__sum_as_made(struct rcd__sum *m, rcd_value_id u);
 /** NULL: no memory. All RCD_NO_VALUE. */

@@ -50,8 +50,7 @@ static bool all_zero(const struct rcd_tensor *t)
     return true;
 }
 
-/* Zeros of a shape that is a value: that shape. */
-static bool zeros_of_shape(const struct rcd__rewrite *w, rcd_value_id id, rcd_value_id *ret_shape)
+bool rcd__fuse_zeros(const struct rcd__rewrite *w, rcd_value_id id, rcd_value_id *ret_shape)
 {
     const struct rcd_node *n = rcd__made_by(w, id, "ConstantOfShape");
     if (n != NULL) {
@@ -175,7 +174,7 @@ void rcd__sum_as_made(struct rcd__sum *m, rcd_value_id u)
     m->flat = false;
 }
 
-static bool match_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret)
+bool rcd__fuse_reduction(const struct rcd_node *n, rcd_spmm_reduce *ret)
 {
     const struct rcd_attr *a = rcd_onnx_attr(n->src, "reduction");
     static const char *const names[] = {"add", "max", "min"};
@@ -194,7 +193,7 @@ bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, s
     bool elements = n->op->domain == NULL && strcmp(n->op->name, "ScatterElements") == 0;
     bool nd = n->op->domain == NULL && strcmp(n->op->name, "ScatterND") == 0;
     if ((!elements && !nd) || w->p->values[n->in[0]].dtype != RCD_F32 ||
-        !match_reduction(n, &m->how))
+        !rcd__fuse_reduction(n, &m->how))
         return false;
     const struct rcd__fact *data = rcd__fuse_fact(w, n->in[0]), *u = rcd__fuse_fact(w, n->in[2]);
     const struct rcd__fact *idx = rcd__fuse_fact(w, n->in[1]);
@@ -212,7 +211,7 @@ bool rcd__fuse_scatter(const struct rcd__rewrite *w, const struct rcd_node *n, s
     if (!index_base(w, n->in[1], u->dims[0], &m->dst))
         return false;
     m->start = m->shape = RCD_NO_VALUE;
-    if (!zeros_of_shape(w, n->in[0], &m->shape)) {
+    if (!rcd__fuse_zeros(w, n->in[0], &m->shape)) {
         m->shape = RCD_NO_VALUE;
         m->start = n->in[0];
     }

@@ -122,12 +122,16 @@ static bool put_edges(struct fuse *f, const struct rcd__sum *m, const struct rcd
     return put_hops(f, m, &in[RCD__EDGES_X]);
 }
 
-static bool put_spmm(struct fuse *f, const struct rcd__sum *m, const struct rcd_node *scatter)
+/* axis 0: Spmm; else SpmmEach. */
+static bool put_spmm(struct fuse *f, const struct rcd__sum *m, int axis,
+                     const struct rcd_node *scatter)
 {
-    struct rcd__spmm_state *state = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *state);
+    struct rcd__each_state *each = rcd_arena_calloc(&f->w->p->arena, 1, sizeof *each);
+    struct rcd__spmm_state *state = &each->sum;
     rcd_value_id *in = rcd__fuse_ids(f->w, RCD__SPMM_INS);
-    if (state == NULL || in == NULL || !put_edges(f, m, scatter, in))
+    if (each == NULL || in == NULL || !put_edges(f, m, scatter, in))
         return false;
+    each->axis = axis;
     if (m->w != RCD_NO_VALUE) {
         const rcd_value_id *sorted =
             make(f, &rcd__op_csr_factors, in[RCD__EDGES_EDGE], m->w, scatter->src);
@@ -139,13 +143,13 @@ static bool put_spmm(struct fuse *f, const struct rcd__sum *m, const struct rcd_
     state->end.flat = m->flat;
     in[RCD__SPMM_W] = m->w;
     in[RCD__SPMM_START] = m->start;
-    f->nodes[f->n++] = (struct rcd_node){.op = &rcd__op_spmm,
+    f->nodes[f->n++] = (struct rcd_node){.op = axis == 0 ? &rcd__op_spmm : &rcd__op_spmm_each,
                                          .src = scatter->src,
                                          .n_in = RCD__SPMM_INS,
                                          .n_out = scatter->n_out,
                                          .in = in,
                                          .out = scatter->out,
-                                         .state = state};
+                                         .state = each};
     return true;
 }
 
@@ -174,6 +178,9 @@ static bool put(struct fuse *f, struct rcd_node *node)
 {
     struct rcd__sum m;
     struct rcd__attention a;
+    int axis = 0;
+    if (rcd__fuse_each(f->w, node, &m, &axis))
+        return put_spmm(f, &m, axis, node);
     if (!rcd__fuse_scatter(f->w, node, &m)) {
         f->nodes[f->n++] = *node;
         return true;
@@ -181,7 +188,7 @@ static bool put(struct fuse *f, struct rcd_node *node)
     if (!rcd__fuse_warn(f->w, node, &m, &f->told))
         return false;
     return rcd__fuse_attention(f->w, node, &m, &a) ? put_attend(f, &m, &a, node)
-                                                   : put_spmm(f, &m, node);
+                                                   : put_spmm(f, &m, 0, node);
 }
 
 enum {
@@ -194,8 +201,12 @@ size_t rcd__fused_values(const struct rcd__rewrite *w)
 {
     size_t n = 0;
     struct rcd__sum m;
-    for (size_t i = 0; i < w->p->main.n_nodes; i++)
-        n += rcd__fuse_scatter(w, &w->p->main.nodes[i], &m) ? NEW_VALUES : 0;
+    int axis = 0;
+    for (size_t i = 0; i < w->p->main.n_nodes; i++) {
+        const struct rcd_node *node = &w->p->main.nodes[i];
+        const bool sum = rcd__fuse_scatter(w, node, &m) || rcd__fuse_each(w, node, &m, &axis);
+        n += sum ? NEW_VALUES : 0;
+    }
     return n;
 }
 

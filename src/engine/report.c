@@ -85,7 +85,7 @@ static rcd_status body_text(const rcd_plan *p, const struct rcd_body *b, int dep
             st = list_values(p, n->out, n->n_out, out);
         if (st == RCD_OK && n->weights != RCD_WEIGHTS_F32)
             st = rcd_buf_printf(out, "   weights %s", rcd_weights_name(n->weights));
-        if (st == RCD_OK && n->op == &rcd__op_spmm) {
+        if (st == RCD_OK && (n->op == &rcd__op_spmm || n->op == &rcd__op_spmm_each)) {
             static const char *const how[] = {"sum", "max", "min", "mean"};
             st = rcd_buf_printf(out, "   %s", how[((const struct rcd__spmm_state *)n->state)->how]);
         }

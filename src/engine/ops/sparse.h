@@ -52,6 +52,14 @@ struct rcd__spmm_state {
     rcd_spmm_reduce how;
 };
 
+/** SpmmEach: Spmm along an inner axis, for each of what lies before it. Inputs as Spmm's; SHAPE is there, START is not, one
+ * factor per edge. */
+extern const struct rcd_op rcd__op_spmm_each;
+struct rcd__each_state {
+    struct rcd__spmm_state sum; /* without a row end */
+    int axis;                   /* of the rows, in X and in the result */
+};
+
 /** Where a step of an edge program takes floats from. */
 typedef enum rcd__edge_from {
     RCD__FROM_STEP,   /* an earlier step */

@@ -128,6 +128,28 @@ class Started(nn.Module):
         return self.first.scatter_add(0, owner.unsqueeze(-1).expand_as(rows), rows)
 
 
+class Series(nn.Module):
+    """Several inputs on one graph, batched before the nodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = g.GCNConv(IN, WIDE), g.GraphConv(WIDE, WIDE), g.SAGEConv(WIDE, OUT)
+
+    def forward(self, series, links, strength):
+        return self.c(self.b(self.a(series, links, strength).relu(), links, strength).relu(), links)
+
+
+class Stacks(nn.Module):
+    """Several sets of weights for one input."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = g.ARMAConv(IN, OUT, num_stacks=3, num_layers=2)
+
+    def forward(self, feats, links, strength):
+        return self.a(feats, links, strength)
+
+
 class Transformer(nn.Module):
     def __init__(self):
         super().__init__()
@@ -174,7 +196,7 @@ class Laplacian(nn.Module):
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
         "start": (Started, ("ts",)), "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
-        "laplacian": (Laplacian, ("ts",))}
+        "laplacian": (Laplacian, ("ts",)), "series": (Series, ("ts", "dyn")), "stacks": (Stacks, ("ts", "dyn"))}
 
 
 # what follows a registered graph goes by these names (tests/conformance/follow_cases.c)

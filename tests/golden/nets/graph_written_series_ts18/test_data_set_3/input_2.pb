@@ -1,0 +1,1 @@
+Bedge_weightJU¼q?1Êë>

@@ -1,0 +1,1 @@
+Bedge_weightJJrj?»µ9?
