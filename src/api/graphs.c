@@ -175,17 +175,33 @@ void rcd__graph_read(void *ctx, rcd_http_req *req)
                      &head, json_len > 0, &b);
 }
 
+/* If-Match; 0: there is none. */
+static rcd_status read_match(rcd_http_req *req, size_t *ret, struct rcd_error *err)
+{
+    const char *match = rcd_http_header(req, "If-Match");
+    *ret = 0;
+    if (match == NULL || (rcd__parse_length(match, ret) && *ret > 0))
+        return RCD_OK;
+    return rcd_fail(err, RCD_EINVAL, "If-Match must be the number of a version");
+}
+
 void rcd__graph_remove(void *ctx, rcd_http_req *req)
 {
     rcd_api *api = ctx;
     const rcd_graph *g = graph_of(api, req);
     if (g == NULL)
         return;
+    struct rcd_error err = {.code = RCD_OK};
+    size_t expected = 0;
+    if (read_match(req, &expected, &err) == RCD_OK && expected != 0 &&
+        rcd_graph_version(g) != expected)
+        rcd_fail(&err, RCD_ECONFLICT, "graph '%s' has version %llu, not %llu", rcd_graph_name(g),
+                 (unsigned long long)rcd_graph_version(g), (unsigned long long)expected);
     for (const struct rcd__graph_change *c = api->graph_changes; c != NULL; c = c->next) {
-        if (strcmp(c->name, rcd_graph_name(g)) != 0)
-            continue;
-        struct rcd_error err;
-        rcd_fail(&err, RCD_ECONFLICT, "graph '%s' is being changed", rcd_graph_name(g));
+        if (err.code == RCD_OK && strcmp(c->name, rcd_graph_name(g)) == 0)
+            rcd_fail(&err, RCD_ECONFLICT, "graph '%s' is being changed", rcd_graph_name(g));
+    }
+    if (err.code != RCD_OK) {
         rcd__answer_error(req, &err);
         return;
     }
@@ -364,7 +380,6 @@ static void submit(rcd_api *api, rcd_http_req *req, bool patch)
 {
     struct rcd_error err = {.code = RCD_OK};
     const char *length = rcd_http_header(req, "Inference-Header-Content-Length");
-    const char *match = rcd_http_header(req, "If-Match");
     struct rcd__graph_change *c = rcd_calloc(1, sizeof *c);
     if (c == NULL) {
         rcd_http_respond_error(req, RCD_ENOMEM, "no memory for the request", 1);
@@ -380,8 +395,8 @@ static void submit(rcd_api *api, rcd_http_req *req, bool patch)
         rcd_fail(&err, RCD_EUNAVAILABLE, "the server is draining");
     else if (length != NULL && !rcd__parse_length(length, &c->json_len))
         rcd_fail(&err, RCD_EINVAL, "Inference-Header-Content-Length is not a number of bytes");
-    else if (match != NULL && (!rcd__parse_length(match, &expected) || expected == 0))
-        rcd_fail(&err, RCD_EINVAL, "If-Match must be the number of a version");
+    else
+        (void)read_match(req, &expected, &err);
     if (err.code != RCD_OK) {
         rcd__answer_error(req, &err);
         change_free(c);

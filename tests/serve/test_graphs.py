@@ -130,6 +130,10 @@ def test_refusals():
         body = json.dumps({"inputs": [rows("add.x", [vector()])]})
         assert d.call("PATCH", "/v2/graphs/g", body, {"If-Match": "2"})[0] == 409
         assert d.call("PATCH", "/v2/graphs/g", body, {"If-Match": "1"})[0] == 200
+        assert d.call("PUT", "/v2/graphs/g", json.dumps({"inputs": [x, ok]}), {"If-Match": "1"})[0] == 409
+        assert d.call("DELETE", "/v2/graphs/g", None, {"If-Match": "1"})[0] == 409
+        assert d.call("DELETE", "/v2/graphs/g", None, {"If-Match": "one"})[0] == 400
+        assert d.call("DELETE", "/v2/graphs/g", None, {"If-Match": "2"})[0] == 204
 
 
 def test_random_changes():
