@@ -19,8 +19,8 @@ def run(report, site):
 
 
 async def _with_client(check, site):
-    async with aio.InferenceServerClient(site.url, conn_timeout=30) as client:
-        await asyncio.wait_for(check(client, site), 60)
+    async with aio.InferenceServerClient(site.url, conn_timeout=120) as client:
+        await asyncio.wait_for(check(client, site), 240)
 
 
 async def management(client, site):

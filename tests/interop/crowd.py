@@ -58,7 +58,7 @@ def ask(connection, name, body, headers):
 def same_bits_as_alone(site, names):
     expect(names, "none of the networks is in the repository")
     requests = [(name, *body) for name in names for body in bodies(site, name)]
-    alone = http.client.HTTPConnection(site.url, timeout=30)
+    alone = http.client.HTTPConnection(site.url, timeout=120)
     want = [ask(alone, *request) for request in requests]
     alone.close()
     end = time.monotonic() + SECONDS
@@ -66,7 +66,7 @@ def same_bits_as_alone(site, names):
 
     def visitor(number):
         random = numpy.random.RandomState(number)
-        connection = http.client.HTTPConnection(site.url, timeout=30)
+        connection = http.client.HTTPConnection(site.url, timeout=120)
         try:
             connection.connect()
             socket = connection.sock
@@ -88,7 +88,7 @@ def same_bits_as_alone(site, names):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SECONDS + 60)
+        thread.join(SECONDS + 240)
     expect(not faults, f"{len(faults)} connections failed; first: {faults[:1]}")
     expect(done[0] >= 10 * CONNECTIONS, f"only {done[0]} answers in {SECONDS} s")
     print(f"crowd: {done[0]} answers on {CONNECTIONS} connections in {SECONDS} s, {len(requests)} different requests", flush=True)

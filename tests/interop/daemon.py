@@ -33,7 +33,7 @@ class Daemon:
             time.sleep(0.05)
         raise RuntimeError(f"the server was not ready within {seconds} s")
 
-    def stop(self, seconds=15):
+    def stop(self, seconds=60):
         """Status of the process after SIGTERM; one that does not end is killed and gives None."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ WORDS = ["", "a", "two words", "\u00fc\u00df \u6f22 \U0001f600", "nul\0inside", 
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, network_timeout=30.0) as client:
+    with InferenceServerClient(site.url, network_timeout=120.0) as client:
         for datatype in DATATYPES:
             for binary in (True, False):
                 if binary or datatype not in BINARY_ONLY:
@@ -78,7 +78,7 @@ def out_of_range(site):
         body = {"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 1], "data": [value]}]}
         request = urllib.request.Request(f"http://{site.url}/v2/models/identity_{datatype.lower()}/infer", json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 raise AssertionError(f"{value} was taken as {datatype}: {answer.read()[:80]}")
         except urllib.error.HTTPError as error:
             equal(error.code, 400, f"status of {value} as {datatype}")

@@ -17,7 +17,7 @@ CODINGS = [None, "gzip", "deflate"]
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, concurrency=16, network_timeout=30.0) as client:
+    with InferenceServerClient(site.url, concurrency=16, network_timeout=120.0) as client:
         for check in CHECKS:
             report.run("infer." + check.__name__, check, client, site)
 
@@ -77,7 +77,7 @@ def prepared_bodies(client, site):
     """The client's static halves: a body made without it sending, an answer parsed without it asking."""
     arrays = mixed_inputs(3)
     body, json_size = InferenceServerClient.generate_request_body(messages.inputs(arrays), messages.outputs(["sum"]))
-    connection = http.client.HTTPConnection(site.url, timeout=30)
+    connection = http.client.HTTPConnection(site.url, timeout=120)
     connection.request("POST", "/v2/models/mixed/infer", body, {"Inference-Header-Content-Length": str(json_size)})
     answer = connection.getresponse()
     payload = answer.read()

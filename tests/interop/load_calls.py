@@ -14,7 +14,7 @@ from metadata_calls import refused
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, network_timeout=30.0) as client:
+    with InferenceServerClient(site.url, network_timeout=120.0) as client:
         for check in CHECKS:
             report.run("load." + check.__name__, check, client, site)
 

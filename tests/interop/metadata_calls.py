@@ -14,7 +14,7 @@ from probe_models import DATATYPES
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, network_timeout=30.0, connection_timeout=30.0) as client:
+    with InferenceServerClient(site.url, network_timeout=120.0, connection_timeout=120.0) as client:
         for check in CHECKS:
             report.run("calls." + check.__name__, check, client, site)
         for name in site.repository.bundled + site.repository.probes + list(site.repository.golden):
@@ -67,7 +67,7 @@ def live_and_ready(client, site):
 def health_bodies(client, site):
     """Triton's client looks at the status only; KServe's reads JSON."""
     for path, key in (("health/live", "live"), ("health/ready", "ready"), ("models/mixed/ready", "ready")):
-        with urllib.request.urlopen(f"http://{site.url}/v2/{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{site.url}/v2/{path}", timeout=120) as answer:
             equal(json.load(answer).get(key), True, f"{key} in the body of {path}")
 
 

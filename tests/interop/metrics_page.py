@@ -17,7 +17,7 @@ def run(report, site):
 
 
 def families(site):
-    with urllib.request.urlopen(f"http://{site.url}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{site.url}/metrics", timeout=120) as answer:
         equal(answer.status, 200, "status")
         kind = answer.headers["Content-Type"]
         expect(kind.startswith("text/plain") and "version=0.0.4" in kind, f"content type {kind}")

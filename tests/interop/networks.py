@@ -10,7 +10,7 @@ from closeness import near
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, network_timeout=30.0) as client:
+    with InferenceServerClient(site.url, network_timeout=120.0) as client:
         for name, folder in site.repository.golden.items():
             report.run("golden." + name, golden, client, name, folder)
         for name in site.repository.bundled:

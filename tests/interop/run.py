@@ -52,7 +52,7 @@ def main():
         server = None
         try:
             server = Daemon(os.path.abspath(options.server), repository.root, log)
-            server.wait_ready(60)
+            server.wait_ready(120)
             run_all(report, Site(server.url, repository, scratch), options)
         except (RuntimeError, OSError) as error:
             report.run("server", _raise, error)

@@ -17,7 +17,7 @@ TEXT = "char-lstm"
 
 
 def run(report, site):
-    with InferenceServerClient(site.url, network_timeout=30.0, concurrency=4) as client:
+    with InferenceServerClient(site.url, network_timeout=120.0, concurrency=4) as client:
         for check in CHECKS:
             report.run("sequence." + check.__name__, check, client)
         report.run("sequence.text_in_pieces", text_in_pieces, client, site)
