@@ -229,14 +229,14 @@ def steps_for(c, net, seconds):
     """So many time steps that a request of them takes at least about so long: a few are measured, and the quickest counts,
     because other work on the machine makes them slower, never quicker."""
     steps, took = net.steps(RNG, 256), []
-    for _ in range(5):
+    for _ in range(4):
         start = time.monotonic()
         net.whole(c, steps)
         took.append(time.monotonic() - start)
     return (steps * 240)[:int(len(steps) * seconds / max(0.001, min(took))) + 1]
 
 
-def busy(d, c, name, seconds=1.5):
+def busy(d, c, name, seconds=1):
     """The session (of CHAR) is at a request that takes about so long."""
     thread = Waiting(d, CHAR, name, steps_for(c, CHAR, seconds))
     assert daemon.until(lambda: c.describe(name)["status"] == "busy"), c.describe(name)

@@ -281,7 +281,7 @@ def test_timed_out_and_left():
         steps = CHAR.steps(RNG, 3)
         want = CHAR.whole(c, steps)[0]
         c.step("short", CHAR.inputs(steps[:1]), start=True)
-        worker = busy_worker(d, "char", CHAR, "long", 2)
+        worker = busy_worker(d, "char", CHAR, "long", 1.2)
         # the same session's request waits for the long one, so its time is over first
         e = refused((503, 504), c.step, "long", CHAR.inputs(steps[:1]), timeout=20000)
         assert e.text
@@ -304,7 +304,7 @@ def test_queue_full():
     """More requests of one busy session than the queue holds: 429 with Retry-After, and what was refused has not run."""
     with Models(char=(CHAR, None)) as models, daemon.Daemon(
             models, "--engine-workers", "1", "--batching-max-queue", "3") as d, Client(d.port, "char") as c:
-        worker = busy_worker(d, "char", CHAR, "s", 1.5)
+        worker = busy_worker(d, "char", CHAR, "s", 1)
         steps, done, errors = CHAR.steps(RNG, 12), {}, []
 
         def ask(step):
@@ -358,7 +358,7 @@ def test_idle_clock_stands_while_busy():
     """Longer in the queue and at work than the idle limit: the session is still there."""
     with Models(char=(CHAR, {"idle_timeout_s": 1})) as models, daemon.Daemon(
             models, "--engine-workers", "1") as d, Client(d.port, "char") as c:
-        worker = busy_worker(d, "char", CHAR, "long", 2.2)
+        worker = busy_worker(d, "char", CHAR, "long", 1.5)
         step = CHAR.inputs(CHAR.steps(RNG, 1))
         waited = time.monotonic()
         a = c.step("long", step)
@@ -403,7 +403,7 @@ def test_arrival_order():
     """Pipelined by one client on many connections while the worker is busy: the order is that of arrival."""
     with Models(char=(CHAR, None)) as models, daemon.Daemon(models, "--engine-workers", "1") as d, Client(
             d.port, "char") as c:
-        worker = busy_worker(d, "char", CHAR, "s", 1.5)
+        worker = busy_worker(d, "char", CHAR, "s", 1)
         sockets, queued = [], c.describe("s")["queued"]
         for i in range(12):
             body, headers = infer_body(CHAR.inputs(CHAR.steps(RNG, 1)), None, {"sequence_id": "s"})
