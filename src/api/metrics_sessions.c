@@ -15,7 +15,7 @@ static void put_family(rcd_api *api, struct rcd_prom *p, const char *family, con
     for (size_t i = 0; (store = rcd__store_at(api->opts.stores, NULL, i)) != NULL; i++) {
         struct rcd_sessions_stats s;
         char number[24];
-        snprintf(number, sizeof number, "%llu", (unsigned long long)store->number);
+        snprintf(number, sizeof number, "%llu", rcd__store_number(store));
         struct rcd_label labels[3] = {{"model", store->model}, {"version", number}};
         rcd_sessions_stats(store->sessions, &s);
         put(p, family, labels, &s);

@@ -41,7 +41,7 @@ rcd_status rcd__sequence_find(struct rcd__infer *x, struct rcd_error *err)
     if (store->version == NULL && store != rcd__served(x->version)->store)
         return rcd_fail(err, RCD_EUNAVAILABLE,
                         "the session belongs to version %llu of model '%s', which is not loaded",
-                        (unsigned long long)store->number, model);
+                        rcd__store_number(store), model);
     rcd_version *runs = store->version;
     if (runs == NULL || runs == x->version)
         return RCD_OK;

@@ -61,7 +61,7 @@ static rcd_status run_get(struct rcd__session_call *c, struct rcd_error *err)
                                      .tensor = &tensors[i],
                                      .binary = binary != NULL && strcmp(binary, "true") == 0};
     }
-    snprintf(number, sizeof number, "%llu", (unsigned long long)c->p.store->number);
+    snprintf(number, sizeof number, "%llu", rcd__store_number(c->p.store));
     const struct rcd_param step = {.name = "step", .kind = RCD_PARAM_UINT, .u = steps};
     const struct rcd_wire_answer answer = {.model_name = c->p.store->model,
                                            .model_version = number,

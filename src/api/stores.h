@@ -13,7 +13,7 @@ struct rcd__store {
     rcd_stores *stores;
     char *model;
     rcd_sessions *sessions;
-    uint64_t number;      /* of the newest version that uses it; atomic */
+    uint64_t number;      /* of the newest version that uses it: rcd__store_number */
     unsigned users;       /* versions alive; under stores->lock */
     rcd_version *version; /* runs them; loop only; NULL: none has to be kept */
     bool here;            /* the loop ran the last request itself; loop only */
