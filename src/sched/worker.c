@@ -238,8 +238,9 @@ static bool finish(struct rcd__worker *w, struct group *g, struct rcd_job *job)
     return !later;
 }
 
-/* Jobs that are over let the next of their serial run; those with more to do wait again. */
-static void back_to_queue(struct rcd__worker *w, struct group *g)
+/* Jobs that are over let the next of their serial run; those with more to do wait again. Nobody is woken for them by a worker
+ * that is done with its batch: it looks itself, and wakes others for what it leaves. */
+static void back_to_queue(struct rcd__worker *w, struct group *g, bool last)
 {
     rcd_sched *s = w->s;
     bool work = g->again.head != NULL;
@@ -253,7 +254,7 @@ static void back_to_queue(struct rcd__worker *w, struct group *g)
                       rcd_now_ns() - g->t.computed);
     else if (g->n > 0)
         rcd__pace_ran_whole(&g->q->pace, g->t.elements, g->t.computed - g->t.ready);
-    if (work)
+    if (work && (w->here || !last))
         rcd__wake_worker(s);
     pthread_mutex_unlock(&s->lock);
 }
@@ -278,7 +279,7 @@ static size_t run_group(struct rcd__worker *w, rcd_queue *q, struct rcd__jobs *t
     }
     if (g.n > 0 || g.over.head != NULL)
         rcd__stats_group(q, &g.t, g.n > 0, g.over.head);
-    back_to_queue(w, &g);
+    back_to_queue(w, &g, todo->head == NULL);
     if (w->here)
         rcd__done(w->s, g.over);
     else if (g.over.head != NULL)
