@@ -107,7 +107,8 @@ static rcd_status inflate_all(z_stream *z, struct source *src, size_t len, unsig
             return rcd_fail(err, st, "no memory to inflate the body");
         int rc = inflate(z, Z_NO_FLUSH);
         if (took(z, out, spare) != RCD_OK)
-            return rcd_fail(err, RCD_ETOOBIG, "inflated body is over the limit of %zu bytes",
+            return rcd_fail(err, RCD_ETOOBIG,
+                            "inflated body is over the limit of %zu bytes (server.max_body)",
                             out->max);
         if (max_ratio > 0 && out->len > RATIO_FROM && out->len / max_ratio > len)
             return rcd_fail(err, RCD_ETOOBIG, "body inflates to more than %u times its size",

@@ -151,7 +151,7 @@ static void check_head(rcd_http_req *req, const struct rcd__guard *g)
     } else if (g->chunked && !h->opts.limits.allow_chunked) {
         refuse(req, RCD_ELENGTH, "chunked uploads are switched off: send Content-Length");
     } else if (g->length > h->opts.limits.max_body_bytes) {
-        snprintf(text, sizeof text, "body of %llu bytes is over the limit of %zu",
+        snprintf(text, sizeof text, "body of %llu bytes is over the limit of %zu (server.max_body)",
                  (unsigned long long)g->length, h->opts.limits.max_body_bytes);
         refuse(req, RCD_ETOOBIG, text);
     } else if (h->opts.admit != NULL) {
