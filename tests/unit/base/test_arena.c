@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-TestSuite(arena, .timeout = 20);
+TestSuite(arena, .timeout = 400);
 
 Test(arena, pieces_do_not_overlap_and_are_aligned)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(buf, .timeout = 20);
+TestSuite(buf, .timeout = 400);
 
 Test(buf, append_and_grow)
 {

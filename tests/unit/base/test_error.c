@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
-TestSuite(error, .timeout = 20);
+TestSuite(error, .timeout = 400);
 
 Test(error, fail_and_prefix)
 {

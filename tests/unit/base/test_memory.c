@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-TestSuite(memory, .timeout = 20);
+TestSuite(memory, .timeout = 400);
 
 Test(memory, every_call_can_fail)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(quote, .timeout = 20);
+TestSuite(quote, .timeout = 400);
 
 Test(quote, control_and_high_bytes)
 {

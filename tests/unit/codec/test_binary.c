@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(binary, .timeout = 20);
+TestSuite(binary, .timeout = 400);
 
 /* JSON part and blob in one body; the JSON's length goes with it. */
 struct body {

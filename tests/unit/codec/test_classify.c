@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(classify, .timeout = 20);
+TestSuite(classify, .timeout = 400);
 
 static struct rcd_tensor tensor(rcd_dtype dtype, int rank, const int64_t *dims, const void *data)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(data, .timeout = 20);
+TestSuite(data, .timeout = 400);
 
 static bool data_refused(const char *dtype, const char *shape, const char *data, const char *want)
 {

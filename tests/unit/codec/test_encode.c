@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(encode, .timeout = 20);
+TestSuite(encode, .timeout = 400);
 
 static struct rcd_tensor vec(rcd_dtype dtype, const void *data, int64_t n)
 {

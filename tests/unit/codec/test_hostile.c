@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <string.h>
 
-TestSuite(hostile, .timeout = 120);
+TestSuite(hostile, .timeout = 400);
 
 static const char sample_json[] =
     "{\"id\":\"r\\u00e9q-7\",\"parameters\":{\"sequence_id\":18446744073709551615,\"f\":-1.5e3,"

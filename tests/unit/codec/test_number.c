@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(number, .timeout = 60);
+TestSuite(number, .timeout = 400);
 
 static uint64_t next(uint64_t *state) /* xorshift64 */
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(request, .timeout = 20);
+TestSuite(request, .timeout = 400);
 
 #define X1 "{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1]}"
 #define IN(members) "{\"inputs\":[{" members "}]}"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(config, .timeout = 20);
+TestSuite(config, .timeout = 400);
 
 static char *text_of(rcd_status (*write_it)(struct rcd_buf *))
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(config, .timeout = 20);
+TestSuite(config, .timeout = 400);
 
 enum { MAX_ARGS = 8 };
 

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_alike, .timeout = 60);
+TestSuite(engine_alike, .timeout = 400);
 
 enum { NODES = 4, EDGES = 5, WIDTH = 3 };
 

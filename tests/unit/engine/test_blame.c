@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_blame, .timeout = 60);
+TestSuite(engine_blame, .timeout = 400);
 
 enum { NODES = 5, COLUMNS = 4, MAX_IN = 8, RUN_BYTES = 1 << 26 };
 

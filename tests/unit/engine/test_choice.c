@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(engine_choice, .timeout = 10);
+TestSuite(engine_choice, .timeout = 400);
 
 /* So many pieces of work, which take as much as is said; how many of them went together. */
 static int go(struct rcd__choice_of *c, int n, double alone, double together)

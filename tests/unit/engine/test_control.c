@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_control, .timeout = 120);
+TestSuite(engine_control, .timeout = 400);
 
 /* for i in range(n): rows.append(x[i]); also the sum of the rows, and each row scanned out */
 static struct pb collect_body(void)

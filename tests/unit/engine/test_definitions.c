@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_definitions, .timeout = 60);
+TestSuite(engine_definitions, .timeout = 400);
 
 enum { MOST = 4096 };
 

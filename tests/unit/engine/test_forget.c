@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_forget, .timeout = 60);
+TestSuite(engine_forget, .timeout = 400);
 
 enum { K = 300, N = 400, MATRIX = K * N * 4, PACKED = K * 400 * 4 };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_fuse, .timeout = 60);
+TestSuite(engine_fuse, .timeout = 400);
 
 /* One layer: y = sum over edges of w[e] x[src[e]], in the words of an exporter. */
 static void layer(struct pb *g, const char *const *v)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_fuse_each, .timeout = 60);
+TestSuite(engine_fuse_each, .timeout = 400);
 
 enum { SETS = 3, NODES = 6, WIDTH = 3, EDGES = 9, RUN_BYTES = 1 << 20 };
 

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_fuse_large, .timeout = 60);
+TestSuite(engine_fuse_large, .timeout = 400);
 
 enum { MANY_NODES = 40000, MANY_EDGES = 90000, MANY_FEATURES = 6 };
 

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_fuse_warn, .timeout = 60);
+TestSuite(engine_fuse_warn, .timeout = 400);
 
 struct sum {
     const char *reduction;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_joined, .timeout = 60);
+TestSuite(engine_joined, .timeout = 400);
 
 /* Scores of heads as GAT has them: h = x W [n, 64], seen as [n, 4, 16], times a row, summed along the last axis. */
 enum { ROWS = 4096, HEADS = 4, CHANNELS = 16, WIDTH = HEADS * CHANNELS };

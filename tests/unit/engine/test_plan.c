@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_plan, .timeout = 60);
+TestSuite(engine_plan, .timeout = 400);
 
 /* y = op(x, ...), x f32[batch,3] */
 static struct pb one_node(struct pb node, int64_t opset)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_reduced, .timeout = 60);
+TestSuite(engine_reduced, .timeout = 400);
 
 enum { IN = 6, HIDDEN = 20, OUT = 5, STEPS = 4, BATCH = 3 };
 

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_run, .timeout = 60);
+TestSuite(engine_run, .timeout = 400);
 
 /* y = relu(gather(table, ids)) w: an index outside fails its own request */
 static struct pb lookup_model(void)

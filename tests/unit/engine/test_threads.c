@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(engine_threads, .timeout = 120);
+TestSuite(engine_threads, .timeout = 400);
 
 enum { IN = 24, HIDDEN = 208, STEPS = 40, BATCH = 5, OUT = 1344, REQUESTS = 2 };
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(graphs_spectrum, .timeout = 60);
+TestSuite(graphs_spectrum, .timeout = 400);
 
 enum { N = 7, E = 10 };
 /* parallel edges, a loop, an edge both ways, node 6 alone */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(http_coding, .timeout = 20);
+TestSuite(http_coding, .timeout = 400);
 
 enum { MIB = 1 << 20, NO_RATIO = 0 };
 

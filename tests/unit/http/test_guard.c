@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(http_guard, .timeout = 20);
+TestSuite(http_guard, .timeout = 400);
 
 /* Headers as "Name: value" parts; every case ends with NULL. */
 struct guard_case {

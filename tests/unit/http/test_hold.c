@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(http_hold, .timeout = 20);
+TestSuite(http_hold, .timeout = 400);
 
 static uv_loop_t loop;
 static rcd_http *server;

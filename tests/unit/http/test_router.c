@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(http_router, .timeout = 20);
+TestSuite(http_router, .timeout = 400);
 
 static void nothing(void *ctx, rcd_http_req *req)
 {

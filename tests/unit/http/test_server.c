@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-TestSuite(http_server, .timeout = 20);
+TestSuite(http_server, .timeout = 400);
 
 static void nothing(void *ctx, rcd_http_req *req)
 {

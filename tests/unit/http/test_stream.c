@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(http_stream, .timeout = 20);
+TestSuite(http_stream, .timeout = 400);
 
 enum { PIECE = 1 << 20, MAX = 32 << 20 };
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(functions, .timeout = 60);
+TestSuite(functions, .timeout = 400);
 
 static double exact(rcd_unary f, double x)
 {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(levels, .timeout = 120);
+TestSuite(levels, .timeout = 400);
 
 /* ---- recurrent steps --------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(products, .timeout = 120);
+TestSuite(products, .timeout = 400);
 
 enum { MANY_ROWS = 200 };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(reduced, .timeout = 120);
+TestSuite(reduced, .timeout = 400);
 
 enum { MAX_ROWS = 14, GUARD = 8 };
 static const float sentinel = 12345.0f;

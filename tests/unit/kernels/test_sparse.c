@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(sparse, .timeout = 60);
+TestSuite(sparse, .timeout = 400);
 
 enum { ROWS = 23, EDGES = 140, MAX_WIDTH = 300 };
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(obs, .timeout = 20);
+TestSuite(obs, .timeout = 400);
 
 static int saved_stderr;
 

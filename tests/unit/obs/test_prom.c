@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-TestSuite(obs, .timeout = 20);
+TestSuite(obs, .timeout = 400);
 
 static char *taken(struct rcd_buf *b)
 {

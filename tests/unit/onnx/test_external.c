@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(external, .timeout = 20);
+TestSuite(external, .timeout = 400);
 
 static char base[64]; /* base/model/ is the model's folder, base/secret lies outside */
 static int dir_fd = -1;

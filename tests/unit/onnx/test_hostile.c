@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-TestSuite(hostile, .timeout = 60);
+TestSuite(hostile, .timeout = 400);
 
 static rcd_status try_load(const void *bytes, size_t len, size_t max_bytes, struct rcd_error *err)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(load, .timeout = 20);
+TestSuite(load, .timeout = 400);
 
 Test(load, sample)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(refuse, .timeout = 20);
+TestSuite(refuse, .timeout = 400);
 
 /* Graph x -> node -> y. */
 static struct pb one_node(struct pb node)

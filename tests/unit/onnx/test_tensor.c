@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-TestSuite(onnx_tensor, .timeout = 20);
+TestSuite(onnx_tensor, .timeout = 400);
 
 static struct rcd_arena arena;
 

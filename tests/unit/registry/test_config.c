@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(registry_config, .timeout = 20);
+TestSuite(registry_config, .timeout = 400);
 
 static struct rcd_arena arena;
 static struct rcd_model_config config;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(registry_folder, .timeout = 20);
+TestSuite(registry_folder, .timeout = 400);
 
 static struct site site;
 

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(registry_load, .timeout = 20);
+TestSuite(registry_load, .timeout = 400);
 
 static struct site site;
 static struct rcd_error err;

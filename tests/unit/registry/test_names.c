@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(registry_names, .timeout = 20);
+TestSuite(registry_names, .timeout = 400);
 
 Test(registry_names, model_names)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(registry, .timeout = 20);
+TestSuite(registry, .timeout = 400);
 
 static struct site site;
 static struct rcd_error err;

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <unistd.h>
 
-TestSuite(here, .timeout = 20);
+TestSuite(here, .timeout = 400);
 
 static struct site site;
 static struct test_job jobs[20];

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(sched_policy, .timeout = 20);
+TestSuite(sched_policy, .timeout = 400);
 
 enum { MANY = 64 };
 static struct rcd__policy policy;

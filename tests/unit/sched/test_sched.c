@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(sched, .timeout = 20);
+TestSuite(sched, .timeout = 400);
 
 static struct site site;
 static struct test_job jobs[10000];

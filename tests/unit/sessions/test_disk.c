@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(sessions_disk, .timeout = 100);
+TestSuite(sessions_disk, .timeout = 400);
 
 enum { N = 120 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(sessions_list, .timeout = 60);
+TestSuite(sessions_list, .timeout = 400);
 
 enum { N = 3000 };
 

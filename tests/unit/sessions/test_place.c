@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(sessions_place, .timeout = 60);
+TestSuite(sessions_place, .timeout = 400);
 
 enum { FILE_MAX = 4 << 20 };
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(sessions_recover, .timeout = 60);
+TestSuite(sessions_recover, .timeout = 400);
 
 static struct small m;
 static uint64_t at; /* of a snapshot */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(sessions_steps, .timeout = 30);
+TestSuite(sessions_steps, .timeout = 400);
 
 static struct small m;
 static bool later;

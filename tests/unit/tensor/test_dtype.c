@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(tensor, .timeout = 20);
+TestSuite(tensor, .timeout = 400);
 
 Test(tensor, dtype_names_and_sizes)
 {

@@ -8,7 +8,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-TestSuite(pool, .timeout = 20);
+TestSuite(pool, .timeout = 400);
 
 Test(pool, classes_waste_little)
 {

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(tensors, .timeout = 20);
+TestSuite(tensors, .timeout = 400);
 
 Test(tensors, new_and_drop)
 {
