@@ -6,7 +6,6 @@
 #include <xxhash.h>
 
 static const char magic[8] = "RCDGRPH1";
-
 static const char change_magic[8] = "RCDGRCH1";
 
 struct head {
@@ -112,20 +111,21 @@ static rcd_status damaged(struct rcd_error *err)
     return rcd_fail(err, RCD_EINVAL, "the file of a graph is damaged");
 }
 
-static rcd_status get_bytes(struct reader *r, const struct tensor_head *h, struct rcd_tensor *to,
+/* Texts of `bytes` bytes, their lengths included: there is room for these, whatever the lengths say. */
+static rcd_status get_texts(struct reader *r, size_t bytes, struct rcd_tensor *to,
                             struct rcd_error *err)
 {
+    struct reader own = {r->at, r->at + bytes};
     char *text = (char *)to->data + to->n * sizeof(struct rcd_bytes);
-    (void)h;
     for (size_t i = 0; i < to->n; i++) {
         uint32_t len = 0;
-        if (!take(r, &len, sizeof len) || (size_t)(r->end - r->at) < len)
+        if (!take(&own, &len, sizeof len) || !take(&own, text, len))
             return damaged(err);
         ((struct rcd_bytes *)to->data)[i] = (struct rcd_bytes){text, len};
-        (void)take(r, text, len);
         text += len;
     }
-    return RCD_OK;
+    r->at = own.end;
+    return own.at == own.end ? RCD_OK : damaged(err);
 }
 
 static rcd_status get_tensor(struct reader *r, rcd_graph *g, struct rcd_error *err)
@@ -148,7 +148,7 @@ static rcd_status get_tensor(struct reader *r, rcd_graph *g, struct rcd_error *e
     if (st != RCD_OK)
         return st;
     if (texts)
-        return get_bytes(r, &h, to, err);
+        return get_texts(r, h.bytes, to, err);
     return take(r, to->data, h.bytes) ? RCD_OK : damaged(err);
 }
 
