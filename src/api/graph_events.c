@@ -234,8 +234,11 @@ static void mark_changed(struct rcd__graph_listener *l, const struct rcd__bindin
         return;
     }
     const size_t row = l->n_rows > 0 ? now->n / l->n_rows * rcd_dtype_size(now->dtype) : 0;
+    const bool alike =
+        was != NULL && was->rank == now->rank &&
+        memcmp(was->dims + 1, now->dims + 1, (size_t)(now->rank - 1) * sizeof *now->dims) == 0;
     for (size_t i = 0; i < l->n_rows; i++) {
-        if (was == NULL || was->rank != now->rank || i >= (size_t)was->dims[0] ||
+        if (!alike || i >= (size_t)was->dims[0] ||
             memcmp((const char *)now->data + i * row, (const char *)was->data + i * row, row) != 0)
             mark(l, i);
     }

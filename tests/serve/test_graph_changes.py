@@ -11,7 +11,7 @@ import daemon
 from graph_client import (F, GAE, GCN, RNG, Crowd, Graph, edge_index, good, infer, output, read, refused, rows, serving,
                           tensor, vector)
 
-GAT, SAGE = "graph_gat_ts18", "graph_sage_mean_ts18"
+GAT, SAGE, PAIRS = "graph_gat_ts18", "graph_sage_mean_ts18", "graph_written_pairs_ts18"
 WAIT_S = 60
 
 
@@ -186,6 +186,24 @@ def test_stream_is_the_output():
             good(d, "DELETE", "/v2/graphs/s")
 
 
+def test_stream_of_pairs():
+    """Rows that are as long as there are nodes: each is another one when a node comes or goes."""
+    with serving() as d:
+        x, ends = [vector()[:5] for _ in range(40)], [(0, 1), (2, 1), (3, 4)]
+
+        def features(name, values):
+            return tensor(name, "FP32", (len(values), 5), [v for row in values for v in row])
+        good(d, "PUT", "/v2/graphs/q", [features("x", x), edge_index(ends)])
+        events = Events(d, f"/v2/graphs/q/events?model={PAIRS}")
+        assert events.next()[0] == "subscribed"
+        for _ in range(3):
+            x.append(vector()[:5])
+            good(d, "PATCH", "/v2/graphs/q", [features("add.x", x[-1:])])
+            outputs = {t["name"]: t for t in events.next()[1]["outputs"]}
+            assert outputs["nodes"]["data"] == list(range(len(x)))
+            assert (outputs["y"]["data"], outputs["y"]["shape"]) == output(infer(d, PAIRS, [features("x", x), edge_index(ends)]))
+
+
 def test_stream_ends():
     with serving() as d:
         good(d, "PUT", "/v2/graphs/e", Graph(8, 9).inputs())
@@ -249,5 +267,5 @@ def test_crowd_of_changes():
 
 
 if __name__ == "__main__":
-    with daemon.Repository(GCN, GAE, GAT, SAGE) as serving.repository:
+    with daemon.Repository(GCN, GAE, GAT, SAGE, PAIRS) as serving.repository:
         daemon.main(globals())

@@ -150,6 +150,18 @@ class Stacks(nn.Module):
         return self.a(feats, links, strength)
 
 
+class Pairs(nn.Module):
+    """A score for each pair of nodes: rows that are as long as there are nodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = g.GCNConv(IN, OUT)
+
+    def forward(self, feats, links):
+        z = self.a(feats, links)
+        return z @ z.T
+
+
 class Transformer(nn.Module):
     def __init__(self):
         super().__init__()
@@ -195,7 +207,7 @@ class Laplacian(nn.Module):
 
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
-        "start": (Started, ("ts",)), "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
+        "start": (Started, ("ts",)), "pairs": (Pairs, ("ts",)), "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
         "laplacian": (Laplacian, ("ts",)), "series": (Series, ("ts", "dyn")), "stacks": (Stacks, ("ts", "dyn"))}
 
 
