@@ -33,9 +33,9 @@ rcd_status rcd__objects_no_memory(const struct rcd__objects_reader *r)
 
 bool rcd__objects_id(const json_t *id, char *out, size_t cap)
 {
-    if (json_is_string(id) && json_string_length(id) < cap &&
+    if (json_is_string(id) && json_string_length(id) + 1 < cap &&
         strlen(json_string_value(id)) == json_string_length(id))
-        snprintf(out, cap, "%s", json_string_value(id));
+        snprintf(out, cap, "=%s", json_string_value(id));
     else if (json_is_integer(id))
         snprintf(out, cap, "#%lld", (long long)json_integer_value(id));
     else
@@ -100,7 +100,7 @@ static rcd_status read_node(struct rcd__objects_reader *r, size_t i, json_t *nod
         return rcd__objects_fail(
             r, RCD__OBJECTS_WRONG,
             "graph.nodes[%zu] has the type and id of an earlier node ('%s', '%s')", i, type,
-            text[0] == '#' ? text + 1 : text);
+            text + 1);
     json_t *place = json_pack("[I, I]", (json_int_t)i, (json_int_t)r->types[t].n++);
     return json_object_set_new(r->index, key, place) == 0 ? RCD_OK : rcd__objects_no_memory(r);
 }
@@ -111,11 +111,11 @@ static rcd_status take_target(struct rcd__objects_reader *r, size_t i, json_t *t
 {
     const char *type = json_string_value(json_object_get(target, "node_type"));
     const json_t *id = json_object_get(target, "node_id"), *place = rcd__objects_find(r, type, id);
-    char text[RCD__OBJECTS_NAME] = "?";
+    char text[RCD__OBJECTS_NAME] = "";
     if (type == NULL || !rcd__objects_id(id, text, sizeof text))
         return rcd__objects_fail(r, RCD__OBJECTS_NO_FIELD,
                                  "targets[%zu] has no 'node_type' or no 'node_id'", i);
-    const char *shown = text[0] == '#' ? text + 1 : text;
+    const char *shown = text + 1;
     if (place == NULL)
         return rcd__objects_fail(
             r, RCD__OBJECTS_NO_TARGET,
@@ -174,10 +174,12 @@ static rcd_status convert(struct rcd__objects_reader *r, json_t *root)
     for (size_t t = 0; task != NULL && t < RCD_COUNT(tasks); t++)
         known = known || strcmp(task, tasks[t]) == 0;
     r->o->uid = uid != NULL ? rcd_arena_strndup(&r->x->arena, uid, strlen(uid)) : "";
+    if (r->o->uid == NULL)
+        return rcd__objects_no_memory(r);
     if (!known)
-        return rcd__objects_fail(
-            r, RCD__OBJECTS_TASK,
-            "gml_task '%.80s' is not known (node_classification, node_regression)", task);
+        return rcd__objects_fail(r, RCD__OBJECTS_TASK,
+                                 "gml_task '%.80s' is not known (%s, %s, %s, %s)", task, tasks[0],
+                                 tasks[1], tasks[2], tasks[3]);
     r->nodes = json_object_get(graph, "nodes");
     r->edges = json_object_get(graph, "edges");
     if (!json_is_array(r->nodes) || !json_is_array(r->edges))

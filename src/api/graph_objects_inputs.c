@@ -51,6 +51,13 @@ static int64_t numbers(const json_t *v, double *out, size_t cap)
     return json_is_array(v) ? (int64_t)json_array_size(v) : -1;
 }
 
+/* A number that a double has exactly. */
+static bool is_whole(double v)
+{
+    static const double most = 9007199254740992; /* 2^53 */
+    return v > -most && v < most && v == (double)(int64_t)v;
+}
+
 /* The features of one row that the input takes; `all`: every one, in the order of `keys`. */
 static int64_t row_numbers(const struct want *w, json_t *row, json_t *keys, double *out, size_t cap)
 {
@@ -89,12 +96,12 @@ static int64_t row_numbers(const struct want *w, json_t *row, json_t *keys, doub
 
 static void row_name(const struct want *w, size_t i, const json_t *row, char *out, size_t cap)
 {
-    char text[RCD__OBJECTS_NAME] = "?";
+    char text[RCD__OBJECTS_NAME] = "=?";
     (void)rcd__objects_id(json_object_get(row, "node_id"), text, sizeof text);
     if (w->edge)
         snprintf(out, cap, "graph.edges[%zu]", i);
     else
-        snprintf(out, cap, "graph.nodes[%zu] ('%.80s')", i, text[0] == '#' ? text + 1 : text);
+        snprintf(out, cap, "graph.nodes[%zu] ('%.80s')", i, text + 1);
 }
 
 static rcd_status add_input(struct rcd__objects_reader *r, const struct want *w, int rank,
@@ -157,8 +164,12 @@ static rcd_status take_features(struct rcd__objects_reader *r, const struct want
         for (int64_t k = 0; k < got; k++, at++) {
             if (w->io->dtype == RCD_F32)
                 ((float *)t->data)[at] = (float)v[k];
-            else
+            else if (is_whole(v[k]))
                 ((int64_t *)t->data)[at] = (int64_t)v[k];
+            else
+                return rcd__objects_fail(r, RCD__OBJECTS_NO_VALUE,
+                                         "%s has %g for '%s', want a whole number below 2^53", name,
+                                         v[k], w->io->name);
         }
     }
     return st;
@@ -185,7 +196,7 @@ static rcd_status take_edges(struct rcd__objects_reader *r, const struct want *w
             const char *from = json_string_value(json_array_get(type, 2 * end));
             const json_t *id = json_object_get(edge, ids[end]),
                          *place = rcd__objects_find(r, from, id);
-            char text[RCD__OBJECTS_NAME] = "?";
+            char text[RCD__OBJECTS_NAME] = "=?";
             if (id == NULL)
                 return rcd__objects_fail(r, RCD__OBJECTS_NO_FIELD, "graph.edges[%zu] has no '%s'",
                                          i, ids[end]);
@@ -194,7 +205,7 @@ static rcd_status take_edges(struct rcd__objects_reader *r, const struct want *w
                 return rcd__objects_fail(
                     r, RCD__OBJECTS_WRONG,
                     "graph.edges[%zu]: there is no node of type '%.80s' with the id '%.80s' (%s)",
-                    i, from != NULL ? from : "?", text[0] == '#' ? text + 1 : text, ids[end]);
+                    i, from != NULL ? from : "?", text + 1, ids[end]);
             ((int64_t *)t->data)[(int64_t)end * dims[1] + at] =
                 json_integer_value(json_array_get(place, w->type[0] != '\0'));
         }

@@ -35,7 +35,7 @@ struct rcd__objects_reader {
 rcd_status rcd__objects_fail(const struct rcd__objects_reader *r, int code, const char *fmt, ...)
     RCD_PRINTF(3, 4);
 rcd_status rcd__objects_no_memory(const struct rcd__objects_reader *r);
-/** An id is a text or a whole number, which gets a # before it; false: neither. */
+/** An id is a text, which gets a = before it, or a whole number, which gets a #; false: neither. */
 bool rcd__objects_id(const json_t *id, char *out, size_t cap);
 /** The place of a node in r->index, or NULL. */
 json_t *rcd__objects_find(const struct rcd__objects_reader *r, const char *type, const json_t *id);

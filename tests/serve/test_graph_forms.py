@@ -18,6 +18,7 @@ import golden
 from graph_client import F, edge_index, good, infer, output, refused, rows, single, tensor, vector
 
 RNG = random.Random(9)
+RGCN = "graph_rgcn_ts18"
 PERMUTED = ["graph_gcn_ts18", "graph_gat_ts18", "graph_gatv2_dyn18", "graph_sage_mean_dyn18", "graph_sage_max_dyn18", "graph_gin_ts18",
             "graph_cheb_ts18", "graph_sgc_dyn18"]
 GCN, POOL, SPECTRAL, CELL, HETERO = "graph_gcn_ts18", "graph_pool_mean_rx18", "graph_spectral_ts18", "graph_tgcn_rx18", "graph_hetero_rx18"
@@ -182,6 +183,16 @@ def test_objects():
         assert ask(d, GCN, apart)["data"] == answer["data"], "features of other names, one after the other"
         del apart["targets"]
         assert len(ask(d, GCN, apart)["data"]["results"]) == 4, "all nodes"
+        mixed = [node(name, {"x": x[i]}) for i, name in enumerate(("a", "#7", 7, "=7"))]
+        answer = ask(d, GCN, dict(apart, graph={"nodes": mixed, "edges": [edge(cites, "#7", 7), edge(cites, 7, "=7")]}))
+        assert [r["node_id"] for r in answer["data"]["results"]] == ["a", "#7", 7, "=7"], "a text is no number"
+        assert [v for r in answer["data"]["results"] for v in r["predictions"]] == \
+            output(infer(d, GCN, [rows("x", x), edge_index([(1, 2), (2, 3)])]))[0]
+        for value, code in ((1, 200), (1.5, 402), (1e300, 402)):
+            kinds = {"nodes": [node("a", {"x": x[0]})], "edges": [edge(cites, "a", "a", edge_type=value)]}
+            answer = ask(d, RGCN, {"graph": kinds}, 200 if code == 200 else 400)
+            assert answer["status_code"] == code, answer
+        assert "graph.edges[0] has 1e+300 for 'edge_type', want a whole number" in answer["error"], answer
         bad = [({"gml_task": "guess"}, 421, "gml_task 'guess'"), ({"targets": [{"node_type": "paper", "node_id": "z"}]}, 404,
                "targets[0]: there is no node of type 'paper' with the id 'z'"), ({"targets": [{}]}, 401, "targets[0]")]
         nodes, edges = body["graph"]["nodes"], body["graph"]["edges"]
@@ -358,7 +369,7 @@ def test_node_states():
 
 
 if __name__ == "__main__":
-    with daemon.Repository(POOL, SPECTRAL, HETERO, *PERMUTED) as serving.repository:
+    with daemon.Repository(POOL, SPECTRAL, HETERO, RGCN, *PERMUTED) as serving.repository:
         serving.repository.add(GCN, "small")
         for cell, net in CELLS.items():
             serving.repository.add(net, cell)
