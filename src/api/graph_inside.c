@@ -98,8 +98,8 @@ static rcd_status make_batch(struct rcd__infer *x, struct rcd_tensor *in, struct
     const int64_t *ptr = x->batch_ptr->data, n = ptr[x->batch_ptr->n - 1];
     /* as large as the nodes that came, which nodes_of has counted where it could; else bound by the limits */
     if ((uint64_t)n > x->api->opts.max_body_bytes)
-        return rcd_fail(err, RCD_ETOOBIG, "batch_ptr[%zu] is %lld: too many nodes",
-                        x->batch_ptr->n - 1, (long long)n);
+        return rcd_fail(err, RCD_ETOOBIG, "batch_ptr[%zu] is %lld, want at most %zu nodes",
+                        x->batch_ptr->n - 1, (long long)n, x->api->opts.max_body_bytes);
     int64_t *batch = rcd_arena_alloc_aligned(&x->arena, ((size_t)n + 1) * sizeof *batch);
     if (batch == NULL || !rcd_tensor_shape(&in[at], RCD_I64, 1, &n))
         return rcd_fail(err, RCD_ENOMEM, "no memory for the request");

@@ -140,7 +140,7 @@ void rcd__graph_read(void *ctx, rcd_http_req *req)
     const struct rcd_graph_tensor *t = rcd_graph_tensors(g, &n);
     struct rcd_wire_result *results = rcd_arena_calloc(rcd_http_arena(req), n + 1, sizeof *results);
     struct rcd_error err = {.code = RCD_OK};
-    char number[24];
+    char number[24], quoted[64];
     snprintf(number, sizeof number, "%llu", (unsigned long long)rcd_graph_version(g));
     for (size_t i = 0; results != NULL && i < n; i++) {
         if (only != NULL && strcmp(only, t[i].name) != 0)
@@ -154,8 +154,8 @@ void rcd__graph_read(void *ctx, rcd_http_req *req)
     if (results == NULL)
         st = rcd_fail(&err, RCD_ENOMEM, "no memory for the answer");
     else if (out == 0 && only != NULL)
-        st = rcd_fail(&err, RCD_ENOTFOUND, "graph '%s' has no tensor of that name",
-                      rcd_graph_name(g));
+        st = rcd_fail(&err, RCD_ENOTFOUND, "graph '%s' has no tensor '%s'", rcd_graph_name(g),
+                      rcd_quote(quoted, sizeof quoted, only, strlen(only)));
     const struct rcd_wire_answer answer = {.model_name = rcd_graph_name(g),
                                            .model_version = number,
                                            .n_results = out,

@@ -155,20 +155,27 @@ static rcd_status read_bytes(const rcd_graphs *t, const char *file, char **ret, 
     struct stat is;
     int fd = openat(t->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &is) != 0 || !S_ISREG(is.st_mode)) {
+        rcd_status st = rcd_fail(err, RCD_EIO, "%s cannot be opened: %s", file,
+                                 fd < 0 ? strerror(errno) : "it is no file");
         if (fd >= 0)
             close(fd);
-        return rcd_fail(err, RCD_EIO, "%s cannot be opened", file);
+        return st;
     }
     *ret = rcd_alloc((size_t)is.st_size + 1);
     *ret_len = 0;
-    while (*ret != NULL && *ret_len < (size_t)is.st_size) {
-        ssize_t k = read(fd, *ret + *ret_len, (size_t)is.st_size - *ret_len);
-        if (k <= 0)
+    ssize_t k = 1;
+    while (*ret != NULL && *ret_len < (size_t)is.st_size && k != 0) {
+        k = read(fd, *ret + *ret_len, (size_t)is.st_size - *ret_len);
+        if (k < 0 && errno != EINTR)
             break;
-        *ret_len += (size_t)k;
+        *ret_len += k > 0 ? (size_t)k : 0;
     }
+    const int e = errno;
     close(fd);
-    return *ret != NULL ? RCD_OK : rcd_fail(err, RCD_ENOMEM, "no memory for %s", file);
+    if (*ret == NULL)
+        return rcd_fail(err, RCD_ENOMEM, "no memory for %s of %lld bytes", file,
+                        (long long)is.st_size);
+    return k >= 0 ? RCD_OK : rcd_fail(err, RCD_EIO, "%s cannot be read: %s", file, strerror(e));
 }
 
 static rcd_status read_file(const rcd_graphs *t, const char *file, rcd_graph **ret,
@@ -187,8 +194,10 @@ static void set_aside(const rcd_graphs *t, const char *file, const struct rcd_er
 {
     char other[400];
     snprintf(other, sizeof other, "%s.damaged-%llu", file, (unsigned long long)rcd_wall_ms());
-    (void)renameat(t->dir, file, t->dir, other);
-    say(t, LOG_ERR, "graph: %s; set aside as %s", why->text, other);
+    if (renameat(t->dir, file, t->dir, other) == 0)
+        say(t, LOG_ERR, "graph: %s; set aside as %s", why->text, other);
+    else
+        say(t, LOG_ERR, "graph: %s; %s could not be set aside and is left", why->text, file);
 }
 
 static bool truncateat(const rcd_graphs *t, const char *file, size_t len)
