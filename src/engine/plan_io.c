@@ -106,15 +106,20 @@ rcd_status rcd__check_input(const struct rcd_io *io, const struct rcd_tensor *t,
                         rcd_dtype_name(t->dtype), rcd_dtype_name(io->dtype));
     if (io->rank < 0)
         return RCD_OK;
-    bool fits = t->rank == io->rank;
-    for (int d = 0; fits && d < io->rank; d++)
-        fits = io->dims[d] < 0 || io->dims[d] == t->dims[d];
+    bool fits = t->rank == io->rank, varies = io->rank == 0;
+    for (int d = 0; d < io->rank; d++) {
+        fits = fits && (io->dims[d] < 0 || io->dims[d] == t->dims[d]);
+        varies = varies || io->dims[d] < 0;
+    }
     if (fits)
         return RCD_OK;
     char got[128], want[128];
-    return rcd_fail(err, RCD_EINVAL, "input '%s' has shape %s, want %s (-1: any size)", io->name,
-                    rcd_shape_text(got, sizeof got, t->rank, t->dims),
-                    rcd_shape_text(want, sizeof want, io->rank, io->dims));
+    return rcd_fail(
+        err, RCD_EINVAL, "input '%s' has shape %s, want %s (%s)", io->name,
+        rcd_shape_text(got, sizeof got, t->rank, t->dims),
+        rcd_shape_text(want, sizeof want, io->rank, io->dims),
+        varies ? "-1: any size"
+               : "the file has no other: sizes vary where it was exported with dynamic axes");
 }
 
 /* What the request says of an input: its own tensor, or the shape of a fixed one. */
@@ -138,7 +143,8 @@ static rcd_status check_name(const rcd_plan *p, const struct rcd_infer *req, siz
                 (d == 0 && rcd__spread_one(p, req, i)) || (e == 0 && rcd__spread_one(p, req, k)))
                 continue;
             return rcd_fail(err, RCD_EINVAL,
-                            "input '%s' has %lld and input '%s' has %lld '%s', want the same",
+                            "input '%s' has %lld and input '%s' has %lld '%s', want the same: "
+                            "both axes have that name in the file",
                             p->inputs[k].name, (long long)u->dims[e], p->inputs[i].name,
                             (long long)t->dims[d], name);
         }

@@ -138,7 +138,8 @@ Test(engine_alike, rows_that_are_measured_are_not_spread)
     const struct inputs one = given(1, 1, 1);
     cr_expect(run(p, NULL, &one, y, &err) == RCD_EINVAL);
     cr_expect_str_eq(err.text,
-                     "input 'edge_index' has 5 and input 'w' has 1 'edges', want the same");
+                     "input 'edge_index' has 5 and input 'w' has 1 'edges', want the same: "
+                     "both axes have that name in the file");
     rcd_plan_unref(p);
 }
 

@@ -83,7 +83,8 @@ Test(engine_fuse, sizes_that_meet_edge_by_edge_are_one)
     struct rcd_error err = {.text = ""};
     cr_assert(rcd_plan_check_inputs(p, &req, &err) == RCD_EINVAL);
     cr_assert_str_eq(err.text,
-                     "input 'edge_index' has 2 and input 'w' has 3 'edges', want the same");
+                     "input 'edge_index' has 2 and input 'w' has 3 'edges', want the same: "
+                     "both axes have that name in the file");
     rcd_plan_unref(p);
 }
 

@@ -112,6 +112,38 @@ Test(engine_plan, a_state_that_is_not_there_is_named)
     cr_assert(strstr(err.text, "no input 'h0'") != NULL, "%s", err.text);
 }
 
+/* Sizes that differ are told with what may differ: some axes, or, of a file without dynamic axes, none. */
+Test(engine_plan, sizes_of_another_request)
+{
+    static const struct {
+        const char *dims, *why;
+    } cases[] = {
+        {"rows,2", "input 'x' has shape [3,4], want [-1,2] (-1: any size)"},
+        {"5,2",
+         "input 'x' has shape [3,4], want [5,2] (the file has no other: sizes vary where it was "
+         "exported with dynamic axes)"}};
+    const int64_t dims[] = {3, 4};
+    float zeros[12] = {0};
+    for (size_t i = 0; i < RCD_COUNT(cases); i++) {
+        struct pb g = mk_graph("g");
+        pb_msg(&g, G_NODE, mk_node("Relu", "y", "x", "y"));
+        pb_msg(&g, G_INPUT, mk_info("x", T_FLOAT, cases[i].dims));
+        pb_msg(&g, G_OUTPUT, mk_info("y", T_FLOAT, NULL));
+        rcd_onnx_model *m = load_ok(mk_model(8, 18, g));
+        const struct rcd_plan_opts opts = {.kernels = rcd_kernels_for(RCD_CPU_C)};
+        rcd_plan *p = NULL;
+        struct rcd_error err = {.text = ""};
+        struct rcd_tensor in, out = {.dtype = RCD_NONE};
+        cr_assert(rcd_plan_new(&m, &opts, &p, &err) == RCD_OK &&
+                  rcd_tensor_shape(&in, RCD_F32, 2, dims));
+        in.data = zeros;
+        const struct rcd_infer req = {.in = &in, .out = &out};
+        cr_assert(rcd_plan_check_inputs(p, &req, &err) == RCD_EINVAL);
+        cr_assert_str_eq(err.text, cases[i].why);
+        rcd_plan_unref(p);
+    }
+}
+
 /* The k-th allocation fails, for k = 0, 1, ... until none does: never a crash, never a leak. */
 Test(engine_plan, failing_allocations)
 {
