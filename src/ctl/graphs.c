@@ -70,6 +70,13 @@ int rcd__command_graph_put(const struct ctl_args *args)
     if ((args->edges_file != NULL) + (args->npz_file != NULL) + (args->request_file != NULL) != 1)
         return rcd__complain(
             CTL_USAGE, "graph-put needs --edges FILE.csv, --npz FILE.npz, or -f REQUEST.json");
+    if (args->nodes != NULL)
+        return rcd__complain(CTL_USAGE, "--nodes is of infer; a table of nodes is --nodes-file %s",
+                             args->nodes);
+    if (args->nodes_file != NULL && args->edges_file == NULL)
+        return rcd__complain(CTL_USAGE, "--nodes-file goes with --edges FILE.csv");
+    if (args->undirected && args->request_file != NULL)
+        return rcd__complain(CTL_USAGE, "--undirected: -f says so itself, in its \"parameters\"");
     return change(args, "PUT");
 }
 

@@ -100,9 +100,11 @@ static int add_input(const struct ctl_args *args, const char *text, const json_t
     json_t *flat = json_array();
     flatten(data, flat);
     json_decref(data);
-    json_array_append_new(inputs,
-                          json_pack("{s:s, s:O, s:o, s:o}", "name", name, "datatype",
-                                    json_object_get(io, "datatype"), "shape", shape, "data", flat));
+    const bool ids = args->graph != NULL && json_is_string(json_array_get(flat, 0)); /* of nodes */
+    json_array_append_new(
+        inputs, json_pack("{s:s, s:s, s:o, s:o}", "name", name, "datatype",
+                          ids ? "BYTES" : json_string_value(json_object_get(io, "datatype")),
+                          "shape", shape, "data", flat));
     return CTL_OK;
 }
 

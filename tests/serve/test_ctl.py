@@ -178,10 +178,27 @@ def test_graph_from_csv():
             assert status == 2 and text in err, (edges, status, err)
 
 
+def test_pairs_by_name():
+    """Three commands from tables to an answer about pairs of nodes, by index or by name."""
+    with daemon.Repository("graph_gae_ts18") as models, daemon.Daemon(models) as d, tempfile.TemporaryDirectory() as folder:
+        edges, nodes = (os.path.join(folder, name) for name in ("e.csv", "n.csv"))
+        with open(edges, "w", encoding="utf-8") as f:
+            f.write("ann,bob\nbob,cat\n")
+        with open(nodes, "w", encoding="utf-8") as f:
+            f.write("".join(f"{name},{','.join(str(i + k) for k in range(6))}\n" for i, name in enumerate(("ann", "bob", "cat"))))
+        assert ctl(d, "graph-put", "g", "--edges", edges, "--nodes-file", nodes)[0] == 0
+        asked = [ctl(d, "infer", "graph_gae_ts18", "--graph", "g", "--input", f"pairs={pairs}")
+                 for pairs in ('[["ann","cat"],["bob","bob"]]', "[[0,2],[1,1]]")]
+        assert asked[0][0] == 0 and asked[0] == asked[1], asked
+        status, _, err = ctl(d, "infer", "graph_gae_ts18", "--graph", "g", "--input", 'pairs=[["ann"],["dan"]]')
+        assert status == 1 and "graph 'g' has no node 'dan'" in err, err
+
+
 def test_usage():
     assert ctl(None, "--help")[0] == 0
     for arguments in ((), ("dance",), ("load",), ("models", "m"), ("infer", "m"), ("--timeout", "x", "models"),
-                      ("--server",), ("stats", "m", "more")):
+                      ("--server",), ("stats", "m", "more"), ("graph-put", "g", "--edges", "e.csv", "--nodes", "n.csv"),
+                      ("graph-put", "g", "--npz", "g.npz", "--nodes-file", "n.csv"), ("graph-put", "g", "-f", "r.json", "--undirected")):
         status, out, err = ctl(None, *arguments)
         assert status == 2 and not out and err.startswith("recurctl: "), (arguments, status, out, err)
     status, _, err = ctl(None, "models")
