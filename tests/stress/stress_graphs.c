@@ -20,7 +20,7 @@ static const char *const names[GRAPHS] = {"a", "b"};
 static rcd_graphs *table;
 static pthread_mutex_t loop = PTHREAD_MUTEX_INITIALIZER; /* the table is one thread's at a time */
 static atomic_bool stop;
-static size_t rounds = 300;
+static size_t rounds = 150;
 
 static struct rcd_graph_tensor tensor(const char *name, rcd_dtype dtype, unsigned rank, int64_t d0,
                                       int64_t d1, void *data)
