@@ -220,7 +220,7 @@ def test_large_objects():
     assert len(objects) > 18 << 20
     x = [[0.25 * (i % 7)] * F for i in range(n)]
     by_name = json.dumps({"parameters": {"graph": "large"}, "inputs": [rows("x", x), tensor("nodes", "INT64", (1,), [3])]})
-    with serving("--server-max-body", "64M") as d:
+    with serving("--server-max-body", "64M", "--server-body-timeout", "300s", "--batching-request-timeout", "300s") as d:
         good(d, "PUT", "/v2/graphs/large", [edge_index([(i % n, (7 * i) % n) for i in range(2 * n)])], nodes=n)
         plain = output(json.loads(d.call("POST", f"/v2/models/{GCN}/infer", by_name)[1]))
         packed = d.call("POST", f"/v2/models/{GCN}/infer", gzip.compress(by_name.encode(), 1), {"Content-Encoding": "gzip"})
@@ -243,6 +243,7 @@ def test_large_objects():
                 time.sleep(0.002)
             took = time.monotonic() - begin
             answer = json.loads(large.result().read())
+        assert "data" in answer and "results" in answer["data"], str(answer)[:300]
         near(answer["data"]["results"][0]["predictions"], plain[0])
         print(f"     {len(objects) >> 20} MiB took {took:.2f} s; {len(waits)} small requests meanwhile, the slowest {max(waits):.3f} s")
         assert max(waits) < took / 2, "a small request waited for a large one to be read"
