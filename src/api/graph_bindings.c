@@ -105,13 +105,12 @@ static void work_after(uv_work_t *work, int status);
 
 int rcd__binding_group(const rcd_graph *g, const char *tensor)
 {
-    const char *dot = strrchr(tensor, '.'), *base = dot != NULL ? dot + 1 : tensor;
-    const size_t len = dot != NULL ? (size_t)(dot - tensor) : 0;
+    char type[RCD_GRAPH_NAME_MAX + 1], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    const bool edges = rcd_graph_name_of(tensor, type, ends);
     size_t n = 0;
     const struct rcd_graph_group *k = rcd_graph_groups(g, &n);
     for (size_t i = 0; i < n; i++) {
-        if (k[i].edges == (strncmp(base, "edge_", 5) == 0) && strlen(k[i].name) == len &&
-            strncmp(k[i].name, tensor, len) == 0)
+        if (k[i].edges == edges && strcmp(k[i].name, type) == 0)
             return (int)i;
     }
     return -1;

@@ -109,7 +109,6 @@ struct rcd__live *rcd__live_new(const rcd_plan *p, const bool *done, const struc
     }
     rcd_free(is_fill);
     capture_inputs(l, in);
-    l->began = rcd_now_ns();
     return l;
 }
 
@@ -142,7 +141,6 @@ void rcd__live_ran(struct rcd__live *l, const struct rcd_run *run, size_t i)
         rcd__tensor_of(run, node->out[0])->dtype == RCD_NONE)
         set_sizes(run, node);
     rcd__capture(l, run, i);
-    l->began = rcd_now_ns();
 }
 
 void rcd__live_free(struct rcd__live *l)

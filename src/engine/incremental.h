@@ -3,9 +3,10 @@
  * Entries (nodes, edges, edges chosen from others) have *slots* that do not move: one that goes leaves a
  * hole, one that comes takes a new slot behind the others, so slots ascend in the order of the list and
  * sums along them keep their bits. A value is *rows* (one axis goes along the entries of a domain), a
- * *fill* (all elements equal, whatever how many) or *whole* (computed anew when anything it reads
- * changes). A turn (one update) walks the plan with the rows that can have changed; operators run on
- * these rows alone, packed together, which their bits do not show. */
+ * *fill* (all elements equal, whatever how many), *whole* (computed anew when anything it reads
+ * changes) or *sorted* edges, written out of lists for each version. A turn (one update) walks the plan
+ * with the rows that can have changed; operators run on these rows alone, packed together, which their
+ * bits do not show. */
 #pragma once
 #include "bind_int.h"
 #include "ops/move.h"
@@ -118,7 +119,6 @@ struct rcd__inode {
     enum rcd__how how;
     int axis; /* of the outputs, where they are rows */
     struct rcd__dom *dom;
-    uint64_t full_ns;
 };
 
 struct rcd__live {
@@ -132,7 +132,6 @@ struct rcd__live {
     const char *why;                         /* it cannot be kept up to date; NULL: it can */
     const struct rcd_bound_entries *entries; /* per input; while it is made */
     struct rcd__team *team;                  /* while it is made */
-    uint64_t began;                          /* of the node that runs */
 };
 
 /** One update. `why` set: give up and make all anew. */
@@ -317,9 +316,6 @@ bool rcd__turn_choose(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_merge(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_filter(struct rcd__turn *t, const struct rcd_node *node);
 bool rcd__turn_chain(struct rcd__turn *t, const struct rcd_node *node);
-/** Run the node on given inputs (RCD_NONE: a constant); outputs belong to the turn. */
-bool rcd__incr_run(struct rcd__turn *t, const struct rcd_node *node, const struct rcd_tensor *in,
-                   struct rcd_tensor *out);
 
 /* ---- incremental_sorted.c ---- */
 /** At the end of the run that makes the binding: the lists from which the sorted edges that requests read can be written. Sets

@@ -302,7 +302,6 @@ static bool by_rows(struct look *k)
 void rcd__capture(struct rcd__live *l, const struct rcd_run *run, size_t i)
 {
     struct look k = {.l = l, .run = run, .node = &run->plan->main.nodes[i], .is = &l->nodes[i]};
-    k.is->full_ns = rcd_now_ns() - l->began;
     if (l->why != NULL)
         return;
     if (k.node->n_in > MAX_IN) {

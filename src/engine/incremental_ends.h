@@ -4,11 +4,6 @@
 #include "incremental.h"
 #include "ops/sparse.h"
 
-static inline rcd_value_id rcd__in_id(const struct rcd_node *node, size_t j)
-{
-    return j < node->n_in ? node->in[j] : RCD_NO_VALUE;
-}
-
 /** NULL: none, or a constant. */
 struct rcd__ival *rcd__value_in(const struct rcd__live *l, const struct rcd_node *node, size_t j);
 /** Can rows of `dom` be read from v (NULL: yes)? Else l->why is set. */

@@ -22,8 +22,9 @@ static bool int_in(const struct rcd__turn *t, const struct rcd_node *node, size_
 
 /* ---- running the operator --------------------------------------------------------------------------- */
 
-bool rcd__incr_run(struct rcd__turn *t, const struct rcd_node *node, const struct rcd_tensor *in,
-                   struct rcd_tensor *out)
+/* On given inputs (RCD_NONE: a constant); outputs belong to the turn. */
+static bool run_node(struct rcd__turn *t, const struct rcd_node *node, const struct rcd_tensor *in,
+                     struct rcd_tensor *out)
 {
     const uint32_t req = 0;
     struct rcd_call c = {
@@ -86,7 +87,7 @@ static bool run_whole(struct rcd__turn *t, const struct rcd_node *node, bool siz
         if (v != NULL && !rcd__whole_of(t, v, sizes_only, &in[j]))
             return false;
     }
-    return rcd__incr_run(t, node, in, out);
+    return run_node(t, node, in, out);
 }
 
 static bool same_tensor(const struct rcd_tensor *a, const struct rcd_tensor *b)
@@ -272,7 +273,7 @@ static bool turn_rows(struct rcd__turn *t, const struct rcd_node *node, const st
         if (!ok)
             return false;
     }
-    if (!rcd__incr_run(t, node, in, out))
+    if (!run_node(t, node, in, out))
         return false;
     for (size_t o = 0; o < node->n_out; o++) {
         struct rcd__ival *v = rcd__turn_value(t, node->out[o]);

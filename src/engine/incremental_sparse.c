@@ -6,16 +6,21 @@
 
 /* ---- while a binding is made ------------------------------------------------------------------------ */
 
+static rcd_value_id in_id(const struct rcd_node *node, size_t j)
+{
+    return j < node->n_in ? node->in[j] : RCD_NO_VALUE;
+}
+
 struct rcd__ival *rcd__value_in(const struct rcd__live *l, const struct rcd_node *node, size_t j)
 {
-    const rcd_value_id id = rcd__in_id(node, j);
+    const rcd_value_id id = in_id(node, j);
     return id != RCD_NO_VALUE && l->plan->values[id].constant == NULL ? rcd__ival(l, id) : NULL;
 }
 
 static const struct rcd_tensor *tensor_in(const struct rcd_run *run, const struct rcd_node *node,
                                           size_t j)
 {
-    const rcd_value_id id = rcd__in_id(node, j);
+    const rcd_value_id id = in_id(node, j);
     return id != RCD_NO_VALUE ? rcd__tensor_of(run, id) : NULL;
 }
 
@@ -26,7 +31,7 @@ static struct rcd__dom *result_dom(struct rcd__live *l, const struct rcd_node *n
     const bool sum = node->op == &rcd__op_spmm;
     const struct rcd__ival *start = sum ? rcd__value_in(l, node, RCD__SPMM_START) : NULL;
     if (x != NULL && x->kind == RCD__ROWS && x->dom->n == n &&
-        rcd__in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE)
+        in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE)
         return x->dom;
     if (start != NULL && start->kind == RCD__ROWS && start->dom->n == n)
         return start->dom;
@@ -70,9 +75,9 @@ bool rcd__capture_spmm(struct rcd__live *l, const struct rcd_run *run, const str
     struct rcd__dom *to = result_dom(l, node, (size_t)out->dims[0]);
     const struct rcd__ival *x = rcd__value_in(l, node, RCD__EDGES_X);
     const bool sum = node->op == &rcd__op_spmm; /* Attend has no factors and no start of its own */
-    const rcd_value_id w_id = sum ? rcd__in_id(node, RCD__SPMM_W) : RCD_NO_VALUE;
+    const rcd_value_id w_id = sum ? in_id(node, RCD__SPMM_W) : RCD_NO_VALUE;
     const struct rcd__ival *w = sum ? rcd__value_in(l, node, RCD__SPMM_W) : NULL;
-    const bool has_src = rcd__in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE;
+    const bool has_src = in_id(node, RCD__EDGES_SRC) != RCD_NO_VALUE;
     const struct rcd__ival *shape = rcd__value_in(l, node, RCD__EDGES_SHAPE);
     if (shape != NULL && shape->kind != RCD__WHOLE)
         l->why = "a shape that is not known";
@@ -255,7 +260,7 @@ bool rcd__turn_spmm(struct rcd__turn *t, const struct rcd_node *node)
                           .start = rcd__value_in(l, node, RCD__SPMM_START),
                           .shape = rcd__value_in(l, node, RCD__EDGES_SHAPE),
                           .out = rcd__ival(l, node->out[0])};
-    const rcd_value_id start = rcd__in_id(node, RCD__SPMM_START);
+    const rcd_value_id start = in_id(node, RCD__SPMM_START);
     e.first = start != RCD_NO_VALUE ? l->plan->values[start].constant : NULL;
     if (!rcd__ends_fit(t, &e, node))
         return false;

@@ -71,8 +71,8 @@ static rcd_status find_groups(rcd_graph *g, struct rcd_error *err)
 
 static rcd_status check_edges(rcd_graph *g, struct rcd__group *k, struct rcd_error *err)
 {
-    char name[RCD_GRAPH_NAME_MAX + 16], ends[2][RCD_GRAPH_NAME_MAX + 1];
-    snprintf(name, sizeof name, "%s%sedge_index", k->name, k->name[0] != '\0' ? "." : "");
+    char name[RCD__NAME_IN_TYPE], ends[2][RCD_GRAPH_NAME_MAX + 1];
+    rcd__name_in_type(k->name, "edge_index", name);
     const struct rcd_tensor *index = rcd_graph_tensor(g, name);
     if (index == NULL)
         return rcd_fail(err, RCD_EINVAL, "'%s' is missing", name);
@@ -117,9 +117,8 @@ static rcd_status settle_nodes(rcd_graph *g, struct rcd_error *err)
         for (size_t t = 0; t < g->n; t++) {
             const char *base = NULL, *name = g->tensors[t].name;
             char ends[2][RCD_GRAPH_NAME_MAX + 1], type[RCD_GRAPH_NAME_MAX + 1];
-            size_t len = rcd__prefix(name, &base);
-            snprintf(type, sizeof type, "%.*s", (int)len, name);
-            rcd__ends(type, ends);
+            (void)rcd__prefix(name, &base);
+            (void)rcd_graph_name_of(name, type, ends);
             const struct rcd_tensor *x = &g->tensors[t].tensor;
             for (int64_t row = 0; strcmp(base, "edge_index") == 0 && row < 2; row++) {
                 const int64_t *to = (const int64_t *)x->data + row * x->dims[1];
@@ -166,8 +165,8 @@ static bool same_id(const struct rcd_tensor *a, size_t i, const struct rcd_tenso
 
 static const struct rcd_tensor *ids_of(const rcd_graph *g, const char *type)
 {
-    char name[RCD_GRAPH_NAME_MAX + 8];
-    snprintf(name, sizeof name, "%s%sid", type, type[0] != '\0' ? "." : "");
+    char name[RCD__NAME_IN_TYPE];
+    rcd__name_in_type(type, "id", name);
     return rcd_graph_tensor(g, name);
 }
 

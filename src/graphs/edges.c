@@ -65,8 +65,7 @@ static rcd_status ends_of(const struct change *c, const char *type, const struct
     one.data = (char *)t->data + (size_t)row * n * rcd_dtype_size(t->dtype);
     if (t->dtype == RCD_BYTES) {
         rcd_status st = rcd_graph_find(c->nodes, ends[row], &one, *ret, err);
-        for (size_t e = 0; st != RCD_OK && e < n;
-             e++) { /* the first that is not there, by its place */
+        for (size_t e = 0; st != RCD_OK && e < n; e++) { /* the first that is not there: where */
             one.n = 1;
             one.dims[0] = 1;
             one.data = (char *)t->data + ((size_t)row * n + e) * rcd_dtype_size(t->dtype);
@@ -95,8 +94,9 @@ static rcd_status read_removed(const struct change *c, struct edge_list *l, stru
     int64_t *ends[2] = {NULL, NULL};
     if (t == NULL)
         return RCD_OK;
-    char what[2 * RCD_GRAPH_NAME_MAX];
-    snprintf(what, sizeof what, "remove.%s%sedge_index", l->type, l->type[0] != '\0' ? "." : "");
+    char name[RCD__NAME_IN_TYPE], what[RCD__NAME_IN_TYPE + 8];
+    rcd__name_in_type(l->type, "edge_index", name);
+    snprintf(what, sizeof what, "remove.%s", name);
     rcd_status st = ends_of(c, l->type, t, 0, what, &ends[0], err);
     if (st == RCD_OK)
         st = ends_of(c, l->type, t, 1, what, &ends[1], err);
@@ -165,8 +165,7 @@ static bool goes(struct edge_list *l, int64_t from, int64_t to, int64_t *const m
                  const int64_t n[2], bool both)
 {
     bool gone = is_removed(l, from, to);
-    if (both && is_removed(l, to, from))
-        gone = true;
+    gone = (both && is_removed(l, to, from)) || gone; /* both are hit */
     return gone || (map[0] != NULL && from < n[0] && map[0][from] < 0) ||
            (map[1] != NULL && to < n[1] && map[1][to] < 0);
 }
@@ -386,11 +385,10 @@ static rcd_status put_tensors(struct change *c, struct edge_list *l, int64_t *co
 
 static rcd_status keep_edges(struct change *c, const char *type, struct rcd_error *err)
 {
-    char ends[2][RCD_GRAPH_NAME_MAX + 1], name[2 * RCD_GRAPH_NAME_MAX];
-    char what[2 * RCD_GRAPH_NAME_MAX + 8];
+    char ends[2][RCD_GRAPH_NAME_MAX + 1], name[RCD__NAME_IN_TYPE], what[RCD__NAME_IN_TYPE + 8];
     struct edge_list l = {.old = NULL};
     snprintf(l.type, sizeof l.type, "%s", type);
-    snprintf(name, sizeof name, "%s%sedge_index", type, type[0] != '\0' ? "." : "");
+    rcd__name_in_type(type, "edge_index", name);
     snprintf(what, sizeof what, "%s%s", c->first ? "" : "add.", name);
     rcd__ends(type, ends);
     l.old = rcd_graph_tensor(c->old, name);
@@ -421,26 +419,28 @@ static rcd_status keep_edges(struct change *c, const char *type, struct rcd_erro
     return st;
 }
 
+/* Tensors of the old version, then those of the change without its verb, which each of them has (parts.c). */
+static const char *name_at(const struct change *c, size_t i)
+{
+    if (i < c->old->n)
+        return c->old->tensors[i].name;
+    const char *name = c->parts->tensors[i - c->old->n].name;
+    return c->first ? name : name + strcspn(name, ".") + 1;
+}
+
 rcd_status rcd__all_edges(struct change *c, struct rcd_error *err)
 {
     rcd_status st = RCD_OK;
     char type[RCD_GRAPH_NAME_MAX + 1], other[RCD_GRAPH_NAME_MAX + 1];
-    const size_t n_old = c->old->n;
-    for (size_t i = 0; st == RCD_OK && i < n_old + c->parts->n; i++) {
-        const char *name = i < n_old ? c->old->tensors[i].name : c->parts->tensors[i - n_old].name;
-        if (i >= n_old && !c->first)
-            name += strcspn(name, ".") + 1;
+    for (size_t i = 0; st == RCD_OK && i < c->old->n + c->parts->n; i++) {
+        const char *name = name_at(c, i);
         if (!rcd__is_edge_name(name))
             continue;
         rcd__type_of(name, type);
         bool seen = false;
         for (size_t k = 0; k < i && !seen; k++) {
-            const char *before =
-                k < n_old ? c->old->tensors[k].name : c->parts->tensors[k - n_old].name;
-            if (k >= n_old && !c->first)
-                before += strcspn(before, ".") + 1;
-            rcd__type_of(before, other);
-            seen = rcd__is_edge_name(before) && strcmp(type, other) == 0;
+            rcd__type_of(name_at(c, k), other);
+            seen = rcd__is_edge_name(name_at(c, k)) && strcmp(type, other) == 0;
         }
         if (!seen)
             st = keep_edges(c, type, err);

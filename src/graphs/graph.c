@@ -27,6 +27,11 @@ bool rcd__is_edge_name(const char *name)
     return strncmp(base, "edge_", 5) == 0;
 }
 
+void rcd__name_in_type(const char *type, const char *base, char ret[RCD__NAME_IN_TYPE])
+{
+    snprintf(ret, RCD__NAME_IN_TYPE, "%s%s%s", type, type[0] != '\0' ? "." : "", base);
+}
+
 bool rcd_graph_name_of(const char *tensor, char ret_type[RCD_GRAPH_NAME_MAX + 1],
                        char ret_ends[2][RCD_GRAPH_NAME_MAX + 1])
 {

@@ -67,6 +67,9 @@ RCD_MUST_CHECK rcd_status rcd__graph_finish(rcd_graph *g, const rcd_graph *like,
 /** "author.writes.paper.edge_index" -> 19 ("author.writes.paper"), base "edge_index". */
 size_t rcd__prefix(const char *name, const char **ret_base);
 bool rcd__is_edge_name(const char *name);
+/** And back: "id" of type "" or "paper" -> "id", "paper.id". */
+enum { RCD__NAME_IN_TYPE = 2 * RCD_GRAPH_NAME_MAX };
+void rcd__name_in_type(const char *type, const char *base, char ret[RCD__NAME_IN_TYPE]);
 /** The node types at the ends of an edge type, cut out into ret[0] (source) and ret[1]. */
 void rcd__ends(const char *edge_type, char ret[2][RCD_GRAPH_NAME_MAX + 1]);
 size_t rcd__text_bytes(const struct rcd_tensor *t); /* of a BYTES tensor; else 0 */

@@ -32,8 +32,8 @@ const struct rcd_tensor *rcd__part(const struct change *c, const char *verb, con
 const struct rcd_tensor *rcd__part_of(const struct change *c, const char *verb, const char *type,
                                       const char *base)
 {
-    char name[2 * RCD_GRAPH_NAME_MAX];
-    snprintf(name, sizeof name, "%s%s%s", type, type[0] != '\0' ? "." : "", base);
+    char name[RCD__NAME_IN_TYPE];
+    rcd__name_in_type(type, base, name);
     return rcd__part(c, verb, name);
 }
 

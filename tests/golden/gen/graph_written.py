@@ -207,7 +207,8 @@ class Laplacian(nn.Module):
 
 NETS = {"split": (Unpacked, ("ts", "dyn")), "weights": (Weights, ("ts",)), "both": (Both, ("ts",)), "flip": (Flipped, ("dyn",)),
         "attention": (Attention, ("ts",)), "cell": (Cell, ("ts",)), "pool": (Pooled, ("dyn",)),
-        "start": (Started, ("ts",)), "pairs": (Pairs, ("ts",)), "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
+        "start": (Started, ("ts",)), "pairs": (Pairs, ("ts",)),
+        "transformer": (Transformer, ("ts", "dyn")), "bmm": (Product, ("ts",)), "degrees": (Degrees, ("ts",)),
         "laplacian": (Laplacian, ("ts",)), "series": (Series, ("ts", "dyn")), "stacks": (Stacks, ("ts", "dyn"))}
 
 
