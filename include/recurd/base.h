@@ -67,8 +67,6 @@ RCD_MUST_CHECK void *rcd_calloc(size_t count, size_t bytes);
 RCD_MUST_CHECK void *rcd_realloc(void *old, size_t bytes);
 /** `bytes` rounded up to and aligned at RCD_ALIGN; contents undefined. Release with rcd_free. */
 RCD_MUST_CHECK void *rcd_alloc_aligned(size_t bytes);
-/** rcd_free of so many bytes that rcd_alloc_aligned gave: pages of a large block go back to the system at once, wherever malloc had it. */
-void rcd_free_aligned(void *p, size_t bytes);
 /** Asks for huge pages (RCD_HUGE_PAGE bytes each) where whole ones lie inside `memory`; before anything is written there.
  * A request only: without them all is the same, and slower. */
 #define RCD_HUGE_PAGE ((size_t)2 << 20)
@@ -76,6 +74,9 @@ void rcd_huge_pages(void *memory, size_t bytes);
 RCD_MUST_CHECK char *rcd_strdup(const char *text);
 RCD_MUST_CHECK char *rcd_strndup(const char *text, size_t len);
 void rcd_free(void *p);
+/** rcd_free for what may be large and is not soon wanted again: the pages of a large block go back to the system at once,
+ * wherever malloc had it (it keeps what is smaller than the largest block that was ever freed, up to 32 MiB). */
+void rcd_free_large(void *p);
 
 /** Test seam: let the next `n` allocations of this thread succeed and the one after fail (once);
  * SIZE_MAX switches it off. rcd_fault_hit tells whether the failure was delivered. */

@@ -1,6 +1,7 @@
 /* memory.c - the only caller of malloc: one seam where tests make the k-th allocation fail. */
 #include "recurd/base.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -77,16 +78,6 @@ void *rcd_alloc_aligned(size_t bytes)
     return p;
 }
 
-void rcd_free_aligned(void *p, size_t bytes)
-{
-    if (p != NULL && bytes >= RCD_HUGE_PAGE) {
-        const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) & ~(page - 1),
-                        to = ((uintptr_t)p + bytes) & ~(page - 1);
-        (void)madvise((char *)p + (from - (uintptr_t)p), to - from, MADV_DONTNEED);
-    }
-    free(p);
-}
-
 char *rcd_strndup(const char *text, size_t len)
 {
     char *copy = rcd_alloc(len + 1);
@@ -104,5 +95,16 @@ char *rcd_strdup(const char *text)
 
 void rcd_free(void *p)
 {
+    free(p);
+}
+
+void rcd_free_large(void *p)
+{
+    const size_t bytes = malloc_usable_size(p); /* 0 of NULL */
+    if (bytes >= RCD_HUGE_PAGE) {
+        const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) & ~(page - 1),
+                        to = ((uintptr_t)p + bytes) & ~(page - 1);
+        (void)madvise((char *)p + (from - (uintptr_t)p), to - from, MADV_DONTNEED);
+    }
     free(p);
 }

@@ -286,7 +286,7 @@ rcd_bound *rcd_bound_unref(rcd_bound *b)
     if (b != NULL && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         rcd__bound_drop_live(b);
         rcd_plan_unref(b->plan);
-        rcd_free(b->data);
+        rcd_free_large(b->data);
         rcd_free(b);
     }
     return NULL;

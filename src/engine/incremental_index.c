@@ -19,10 +19,10 @@ void rcd__inv_free(struct rcd__inv *v)
 {
     if (v == NULL)
         return;
-    rcd_free(v->row);
-    rcd_free(v->pool);
-    rcd_free(v->factor);
-    rcd_free(v->target);
+    rcd_free_large(v->row);
+    rcd_free_large(v->pool);
+    rcd_free_large(v->factor);
+    rcd_free_large(v->target);
     rcd_free(v);
 }
 
@@ -34,10 +34,10 @@ struct sorted {
 
 static void sorted_done(struct sorted *s)
 {
-    rcd_free(s->ptr);
-    rcd_free(s->edge);
-    rcd_free(s->slot);
-    rcd_free(s->scratch);
+    rcd_free_large(s->ptr);
+    rcd_free_large(s->edge);
+    rcd_free_large(s->slot);
+    rcd_free_large(s->scratch);
 }
 
 static bool sort(struct rcd__live *l, struct rcd__inv *v, const struct rcd_tensor *index,

@@ -9,7 +9,7 @@ void rcd__rowstore_unref(struct rcd__rowstore *s)
 {
     /* acq_rel: the last holder must see all others' use before it frees */
     if (s != NULL && __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-        rcd_free(s->data);
+        rcd_free_large(s->data);
         rcd_free(s);
     }
 }

@@ -204,13 +204,13 @@ static void free_held(const void *held)
         const void *c;
         void *p;
     } u = {.c = held};
-    rcd_free(u.p);
+    rcd_free_large(u.p);
 }
 
 static void blob_unref(struct rcd__blob *b)
 {
     if (b != NULL && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        rcd_free(b);
+        rcd_free_large(b);
 }
 
 rcd_graph *rcd_graph_unref(rcd_graph *g)
@@ -232,7 +232,7 @@ rcd_graph *rcd_graph_unref(rcd_graph *g)
     rcd_free(g->told);
     rcd_free(g->groups);
     rcd_free(g->listed);
-    rcd_free(g->spectrum);
+    rcd_free_large(g->spectrum);
     pthread_mutex_destroy(&g->spectrum_lock);
     rcd_free(g);
     return NULL;

@@ -128,9 +128,9 @@ static rcd_status solve(const rcd_graph *g, struct rcd__spectrum *s, struct rcd_
         for (size_t i = 0; i < k; i++)
             s->values[i] = (float)w[i];
     }
-    rcd_free(a);
+    rcd_free_large(a);
     rcd_free(w);
-    rcd_free(z);
+    rcd_free_large(z);
     rcd_free(support);
     return st;
 }
@@ -153,7 +153,7 @@ static rcd_status find(rcd_graph *g, size_t n, size_t k, struct rcd_error *err)
         rcd_free(s);
         return st;
     }
-    rcd_free(g->spectrum);
+    rcd_free_large(g->spectrum);
     g->spectrum = s;
     return RCD_OK;
 }

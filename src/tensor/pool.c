@@ -69,7 +69,7 @@ static void release(struct rcd_block *b)
 {
     const size_t total = class_bytes(b->size_class);
     UNPOISON(b->data, total);
-    rcd_free_aligned(b, HEADER + total);
+    rcd_free_large(b);
 }
 
 rcd_pool *rcd_pool_free(rcd_pool *pool)

@@ -2,8 +2,10 @@
 #include "recurd/base.h"
 
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 TestSuite(memory, .timeout = 400);
 
@@ -89,3 +91,26 @@ Test(memory, checked_arithmetic)
     cr_assert(rcd_add(SIZE_MAX, 0, &r) && r == SIZE_MAX);
     cr_assert_not(rcd_add(SIZE_MAX, 1, &r));
 }
+
+#ifndef __SANITIZE_ADDRESS__ /* which has a malloc of its own */
+Test(memory, pages_of_large_blocks_go_back)
+{
+    enum { PAGE = 4096, BYTES = 12 << 20, PAGES = BYTES / PAGE - 2 };
+    static unsigned char here[PAGES];
+    mallopt(M_PERTURB, 0); /* which writes what is freed, and which meson asks for */
+    rcd_free(rcd_alloc(2 * BYTES)); /* from here on malloc takes blocks of BYTES from its heap */
+    char *large = rcd_alloc(BYTES), *behind = rcd_alloc(100000);
+    cr_assert(large != NULL && behind != NULL);
+    memset(large, 1, BYTES);
+    char *inner = large + (PAGE - (uintptr_t)large % PAGE);
+    cr_assert_eq(mincore(inner, PAGES * PAGE, here), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        cr_assert_eq(here[i] & 1, 1);
+    rcd_free_large(large);
+    cr_assert_eq(mincore(inner, PAGES * PAGE, here), 0, "it was not from the heap");
+    for (size_t i = 0; i < PAGES; i++)
+        cr_assert_eq(here[i] & 1, 0);
+    rcd_free(behind);
+    rcd_free_large(NULL);
+}
+#endif
