@@ -297,6 +297,40 @@ def typed_nodes(d, inputs):
     assert output(json.loads(subprocess.run(ctl, capture_output=True, check=True).stdout)) == (rows_of, [2, width])
 
 
+def test_typed_features_of_the_moment():
+    """Edges of three types between nodes of two are registered, features come with requests; edges and nodes come and go. The
+    bits are those of a request that brings the edges, too."""
+    n = {"paper": 12, "author": 8}
+    ends = {t: [(RNG.randrange(n[t.split(".")[0]]), RNG.randrange(n[t.split(".")[2]])) for _ in range(40)]
+            for t in ("paper.cites.paper", "author.writes.paper", "paper.written_by.author")}
+
+    def ids(kind, begin, name):
+        return tensor(name, "BYTES", (n[kind] - begin,), [f"{kind}{i}" for i in range(begin, n[kind])])
+    with serving() as d:
+        good(d, "PUT", "/v2/graphs/typed", [ids(k, 0, f"{k}.id") for k in n] + [edge_index(e, f"{t}.edge_index") for t, e in ends.items()])
+        for turn in range(30):
+            x = [tensor(f"{k}.x", "FP32", (n[k], w), [single(RNG.random() - 0.5) for _ in range(n[k] * w)])
+                 for k, w in (("paper", 6), ("author", 3))]
+            assert output(infer(d, HETERO, x, graph="typed")) == \
+                output(infer(d, HETERO, x + [edge_index(e, f"{t}.edge_index") for t, e in ends.items()])), turn
+            kind, (t, e) = RNG.choice(list(n)), RNG.choice(list(ends.items()))
+            if turn % 3 == 0:
+                n[kind] += 1
+                good(d, "PATCH", "/v2/graphs/typed", [ids(kind, n[kind] - 1, f"add.{kind}.id")])
+            elif turn % 3 == 1:
+                gone = RNG.choice(e)
+                ends[t] = [pair for pair in e if pair != gone]
+                good(d, "PATCH", "/v2/graphs/typed", [edge_index([gone], f"remove.{t}.edge_index")])
+            else:
+                new = [(RNG.randrange(n[t.split(".")[0]]), RNG.randrange(n[t.split(".")[2]])) for _ in range(3)]
+                ends[t] = e + new
+                good(d, "PATCH", "/v2/graphs/typed", [edge_index(new, f"add.{t}.edge_index")])
+        text = d.call("GET", "/metrics")[1].decode()
+        counts = [int(line.split()[-1]) for o in ("followed", "anew") for line in text.splitlines()
+                  if line.startswith(f'recurd_graph_updates_total{{outcome="{o}"}}')]
+        assert counts[0] > counts[1], counts
+
+
 def test_node_states_follow_changes():
     for cell, net in CELLS.items():
         follow_changes(cell, net)
