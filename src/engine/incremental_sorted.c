@@ -2,6 +2,7 @@
  * A live one keeps lists that a change alters in the time of a row (incremental_index.c); for each version Csr, CsrCols and
  * CsrFactors are written out of these, row by row, which is one pass over memory where sorting anew takes many. */
 #include "incremental_ends.h"
+#include "ops/csr_sort.h"
 #include "team.h"
 
 #include <string.h>
@@ -71,17 +72,16 @@ static struct rcd__dom *pointed_to(const struct rcd__live *l, int64_t n)
 static bool need_lists(struct rcd__live *l, rcd_value_id id, struct rcd__ival *v,
                        const struct rcd_tensor *slots)
 {
-    if (v == NULL || v->kind != RCD__ROWS || v->same || slots[l->plan->values[id].slot].n == 0) {
+    const struct rcd_tensor *t = v != NULL ? &slots[l->plan->values[id].slot] : NULL;
+    if (t == NULL || v->kind != RCD__ROWS || v->same || t->n == 0) {
         l->why = "sorted edges that are not rows of indices";
         return false;
     }
     if (v->inv != NULL)
         return true;
-    const struct rcd_tensor *t = &slots[l->plan->values[id].slot];
-    int64_t most = -1;
-    for (size_t i = 0; i < t->n; i++)
-        most = rcd__int_at(t, i) > most ? rcd__int_at(t, i) : most;
-    struct rcd__dom *over = pointed_to(l, most + 1);
+    int64_t range[2];
+    rcd__index_range(l->team, t, range);
+    struct rcd__dom *over = pointed_to(l, range[1] + 1);
     if (over == NULL)
         l->why = "edges between what is not counted";
     else
