@@ -263,6 +263,8 @@ static rcd_status make(struct rcd__graph_change *c, struct rcd_error *err)
         return st;
     parts->n = w.n_inputs;
     parts->tensors = tensors;
+    if (c->patch && parts->n == 0 && parts->nodes < 0)
+        return rcd_fail(err, RCD_EINVAL, "a change needs tensors: add.NAME, remove.NAME, set.NAME");
     if (c->patch)
         return rcd_graph_patch(c->old, parts, &c->g, err);
     return rcd_graph_new(parts, &c->g, err);

@@ -265,6 +265,32 @@ static rcd_status take_file(rcd_graphs *t, const char *file, struct rcd_error *e
     return RCD_OK;
 }
 
+static bool ends_in(const char *file, const char *end, size_t *ret_stem)
+{
+    const size_t len = strlen(file), n = strlen(end);
+    *ret_stem = len > n ? len - n : 0;
+    return *ret_stem > 0 && strcmp(file + *ret_stem, end) == 0;
+}
+
+/* Changes of a graph that is not there, because the process ended while it was deleted or its file is damaged, would be taken
+ * for those of the next graph of that name. */
+static void set_orphans_aside(const rcd_graphs *t, DIR *d)
+{
+    rewinddir(d);
+    for (struct dirent *e = NULL; (e = readdir(d)) != NULL;) {
+        char file[RCD_GRAPH_NAME_MAX + 32];
+        struct rcd_error why;
+        size_t stem = 0;
+        if (!ends_in(e->d_name, changes, &stem) || stem > RCD_GRAPH_NAME_MAX)
+            continue;
+        snprintf(file, sizeof file, "%.*s%s", (int)stem, e->d_name, suffix);
+        if (size_of(t, file) > 0)
+            continue;
+        (void)rcd_fail(&why, RCD_EIO, "%s: the graph of these changes is not here", e->d_name);
+        set_aside(t, e->d_name, &why);
+    }
+}
+
 rcd_status rcd__files_read(rcd_graphs *t, struct rcd_error *err)
 {
     int again = dup(t->dir);
@@ -276,10 +302,12 @@ rcd_status rcd__files_read(rcd_graphs *t, struct rcd_error *err)
     }
     rcd_status st = RCD_OK;
     for (struct dirent *e = NULL; st == RCD_OK && (e = readdir(d)) != NULL;) {
-        size_t len = strlen(e->d_name), end = sizeof suffix - 1;
-        if (len > end && strcmp(e->d_name + len - end, suffix) == 0)
+        size_t stem = 0;
+        if (ends_in(e->d_name, suffix, &stem))
             st = take_file(t, e->d_name, err);
     }
+    if (st == RCD_OK)
+        set_orphans_aside(t, d);
     closedir(d);
     return st;
 }

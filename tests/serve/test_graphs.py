@@ -106,7 +106,8 @@ def test_refusals():
         refused(d, 413, "PUT", "/v2/graphs/h", [rows("x", [vector() for _ in range(300)])])
         good(d, "PUT", "/v2/graphs/i", [x, ok])
         refused(d, 503, "PUT", "/v2/graphs/j", [x, ok])
-        for inputs, text in [([edge_index([(0, 2)], "remove.edge_index")], "no edge from 0 to 2"),
+        for inputs, text in [([], "a change needs tensors"),
+                             ([edge_index([(0, 2)], "remove.edge_index")], "no edge from 0 to 2"),
                              ([tensor("remove.nodes", "INT64", (1,), [3])], "has no node 3"),
                              ([rows("set.x", [vector()])], "needs 'set.nodes'"),
                              ([tensor("set.nodes", "INT64", (1,), [0])], "'set.nodes' needs rows to set beside it: set.NAME"),
@@ -303,6 +304,10 @@ def test_changes_on_disk():
             assert (folder / "k.graph").stat().st_size > 200_000, "written anew"
             good(d, "DELETE", "/v2/graphs/k")
             assert not [n for n in os.listdir(folder) if n in ("k.graph", "k.changes")]
+        (folder / "k.changes").write_bytes(changes)  # as if the process had ended in the middle of that
+        with serving("--state-dir", str(state)) as d:
+            assert "set aside as k.changes.damaged-" in d.logged(), d.logged()
+            assert not (folder / "k.changes").exists()
 
 
 if __name__ == "__main__":
