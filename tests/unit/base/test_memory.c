@@ -97,7 +97,7 @@ Test(memory, pages_of_large_blocks_go_back)
 {
     enum { PAGE = 4096, BYTES = 12 << 20, PAGES = BYTES / PAGE - 2 };
     static unsigned char here[PAGES];
-    mallopt(M_PERTURB, 0); /* which writes what is freed, and which meson asks for */
+    mallopt(M_PERTURB, 0);          /* which writes what is freed, and which meson asks for */
     rcd_free(rcd_alloc(2 * BYTES)); /* from here on malloc takes blocks of BYTES from its heap */
     char *large = rcd_alloc(BYTES), *behind = rcd_alloc(100000);
     cr_assert(large != NULL && behind != NULL);
