@@ -185,6 +185,28 @@ static rcd_status read_match(rcd_http_req *req, size_t *ret, struct rcd_error *e
     return rcd_fail(err, RCD_EINVAL, "If-Match must be the number of a version");
 }
 
+/* Is this the version that If-Match names? g NULL: there is none. */
+static rcd_status check_match(const rcd_graph *g, const char *name, uint64_t expected,
+                              struct rcd_error *err)
+{
+    const uint64_t has = g != NULL ? rcd_graph_version(g) : 0;
+    if (expected == 0 || expected == has)
+        return RCD_OK;
+    return rcd_fail(err, RCD_ECONFLICT, "graph '%s' has version %llu, not %llu", name,
+                    (unsigned long long)has, (unsigned long long)expected);
+}
+
+/* Is there a change of the graph before this one? NULL: any at all. */
+static bool is_changing(const rcd_api *api, const char *name,
+                        const struct rcd__graph_change *before)
+{
+    for (const struct rcd__graph_change *c = api->graph_changes; c != before; c = c->next) {
+        if (strcmp(c->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 void rcd__graph_remove(void *ctx, rcd_http_req *req)
 {
     rcd_api *api = ctx;
@@ -193,15 +215,12 @@ void rcd__graph_remove(void *ctx, rcd_http_req *req)
         return;
     struct rcd_error err = {.code = RCD_OK};
     size_t expected = 0;
-    if (read_match(req, &expected, &err) == RCD_OK && expected != 0 &&
-        rcd_graph_version(g) != expected)
-        rcd_fail(&err, RCD_ECONFLICT, "graph '%s' has version %llu, not %llu", rcd_graph_name(g),
-                 (unsigned long long)rcd_graph_version(g), (unsigned long long)expected);
-    for (const struct rcd__graph_change *c = api->graph_changes; c != NULL; c = c->next) {
-        if (err.code == RCD_OK && strcmp(c->name, rcd_graph_name(g)) == 0)
-            rcd_fail(&err, RCD_ECONFLICT, "graph '%s' is being changed", rcd_graph_name(g));
-    }
-    if (err.code != RCD_OK) {
+    rcd_status st = read_match(req, &expected, &err);
+    if (st == RCD_OK)
+        st = check_match(g, rcd_graph_name(g), expected, &err);
+    if (st == RCD_OK && is_changing(api, rcd_graph_name(g), NULL))
+        st = rcd_fail(&err, RCD_ECONFLICT, "graph '%s' is being changed", rcd_graph_name(g));
+    if (st != RCD_OK) {
         rcd__answer_error(req, &err);
         return;
     }
@@ -334,15 +353,6 @@ static void after(uv_work_t *work, int status)
     finish(c);
 }
 
-static bool same_graph_runs(const struct rcd__graph_change *c)
-{
-    for (const struct rcd__graph_change *b = c->api->graph_changes; b != c; b = b->next) {
-        if (strcmp(b->name, c->name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Everything that is known before the body is looked at. */
 static rcd_status look(struct rcd__graph_change *c, struct rcd_error *err)
 {
@@ -351,10 +361,9 @@ static rcd_status look(struct rcd__graph_change *c, struct rcd_error *err)
     if (c->patch && old == NULL)
         return rcd_fail(err, RCD_ENOTFOUND, "there is no graph '%s'",
                         rcd_quote(quoted, sizeof quoted, c->name, strlen(c->name)));
-    if (c->expected != 0 && (old == NULL || rcd_graph_version(old) != c->expected))
-        return rcd_fail(err, RCD_ECONFLICT, "graph '%s' has version %llu, not %llu", c->name,
-                        old != NULL ? (unsigned long long)rcd_graph_version(old) : 0ull,
-                        (unsigned long long)c->expected);
+    rcd_status st = check_match(old, c->name, c->expected, err);
+    if (st != RCD_OK)
+        return st;
     c->base = old != NULL ? rcd_graph_version(old) : 0;
     if (c->patch)
         c->old = rcd_graph_ref(old);
@@ -365,7 +374,7 @@ static void start_next(rcd_api *api)
 {
     for (struct rcd__graph_change *c = api->graph_changes, *next; c != NULL; c = next) {
         next = c->next;
-        if (c->running || same_graph_runs(c))
+        if (c->running || is_changing(api, c->name, c))
             continue;
         c->running = true;
         rcd_status st = look(c, &c->err);
