@@ -270,7 +270,7 @@ bool rcd__packed(struct rcd__turn *t, const struct rcd__ival *v, size_t n, struc
 char *rcd__writable(struct rcd__turn *t, struct rcd__ival *v);
 struct rcd__rowstore *rcd__rowstore_new(size_t bytes); /* NULL: no memory */
 void rcd__rowstore_unref(struct rcd__rowstore *s);     /* NULL is fine */
-/** Rows of all entries, between a store and [outer][dom->n][inner] without holes. */
+/** Rows of all entries, out of the store: [outer][dom->n][inner], without holes. */
 void rcd__rows_pack(const struct rcd__ival *v, char *packed);
 /** Copies of rows between [outer][n][inner] arrays; NULL lists: 0, 1, 2, ... */
 void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *from, size_t from_n,

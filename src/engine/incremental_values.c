@@ -71,15 +71,23 @@ void rcd__rows_copy(char *to, size_t to_n, const int32_t *to_at, const char *fro
     }
 }
 
-void rcd__rows_pack(const struct rcd__ival *v, char *packed)
+/* Rows of all entries, from `packed` (and then not written) or to it. */
+static void move_all(const struct rcd__ival *v, char *packed, bool to_store)
 {
     const struct rcd__dom *d = v->dom;
     for (size_t n = 0, p = 0, slot = rcd__dom_run(d, 0, &n); n > 0;
          p += n, slot = rcd__dom_run(d, slot + n, &n)) {
-        for (size_t o = 0; o < v->outer; o++)
-            rcd__copy(packed + (o * d->n + p) * v->inner,
-                      (const char *)v->store->data + (o * d->cap + slot) * v->inner, n * v->inner);
+        for (size_t o = 0; o < v->outer; o++) {
+            char *close = packed + (o * d->n + p) * v->inner,
+                 *kept = (char *)v->store->data + (o * d->cap + slot) * v->inner;
+            rcd__copy(to_store ? kept : close, to_store ? close : kept, n * v->inner);
+        }
     }
+}
+
+void rcd__rows_pack(const struct rcd__ival *v, char *packed)
+{
+    move_all(v, packed, false);
 }
 
 /* ---- while a binding is made ------------------------------------------------------------------------ */
@@ -170,12 +178,7 @@ bool rcd__make_rows(struct rcd__live *l, rcd_value_id id, const struct rcd_tenso
         squeeze_all(l->plan->kernels, v, t);
         return true;
     }
-    for (size_t n = 0, p = 0, slot = rcd__dom_run(dom, 0, &n); n > 0;
-         p += n, slot = rcd__dom_run(dom, slot + n, &n)) {
-        for (size_t o = 0; o < v->outer; o++)
-            rcd__copy((char *)v->store->data + (o * dom->cap + slot) * v->inner,
-                      (const char *)t->data + (o * dom->n + p) * v->inner, n * v->inner);
-    }
+    move_all(v, t->data, true);
     return true;
 }
 
