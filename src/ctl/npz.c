@@ -220,24 +220,23 @@ static int64_t whole(const struct array *a, const unsigned char *p)
     return a->kind == 'i' ? (int64_t)(v << spare) >> spare : (int64_t)v;
 }
 
-static float half_or_double(const struct array *a, const unsigned char *p)
+/* Of a half or a double, exactly. */
+static double real(const struct array *a, const unsigned char *p)
 {
     uint16_t half = 0;
     double d = 0;
     memcpy(a->item == 2 ? (void *)&half : (void *)&d, p, a->item);
-    return a->item == 2 ? rcd_f16_to_f32(half) : (float)d;
+    return a->item == 2 ? (double)rcd_f16_to_f32(half) : d;
 }
 
 /* A number of an array of doubles, halfs or whole numbers; false: its datatype cannot hold it. */
 static bool put_number(struct rcd_buf *out, const struct array *a, const unsigned char *p)
 {
     if (a->kind == 'f') {
-        double d = 0;
-        const float f = half_or_double(a, p);
-        if (a->item == 8)
-            memcpy(&d, p, sizeof d);
+        const double d = real(a, p);
+        const float f = (float)d;
         (void)rcd_buf_append(out, &f, sizeof f);
-        return a->item == 2 || !isinf(f) || isinf(d);
+        return !isinf(f) || isinf(d);
     }
     const int64_t v = whole(a, p);
     (void)rcd_buf_append(out, &v, sizeof v);
@@ -248,14 +247,14 @@ static bool put_number(struct rcd_buf *out, const struct array *a, const unsigne
 static int put_data(const char *path, struct rcd_buf *out, const struct array *a, const char **ret)
 {
     const unsigned char *p = (const unsigned char *)a->bytes.data + a->data;
-    const bool text = a->kind == 'U' || a->kind == 'S', real = a->kind == 'f';
-    *ret = text ? "BYTES" : real ? "FP32" : "INT64";
-    if ((real && a->item != 2 && a->item != 4 && a->item != 8) || (!text && a->item > 8))
+    const bool text = a->kind == 'U' || a->kind == 'S', reals = a->kind == 'f';
+    *ret = text ? "BYTES" : reals ? "FP32" : "INT64";
+    if ((reals && a->item != 2 && a->item != 4 && a->item != 8) || (!text && a->item > 8))
         return rcd__complain(CTL_USAGE, "%s: %s has items of %zu bytes, kind '%c'", path, a->name,
                              a->item, a->kind);
-    if (real && a->item == 4)
+    if (reals && a->item == 4)
         (void)rcd_buf_append(out, p, 4 * a->n);
-    for (size_t i = 0; i < a->n && (!real || a->item != 4); i++, p += a->item) {
+    for (size_t i = 0; i < a->n && (!reals || a->item != 4); i++, p += a->item) {
         if (text)
             put_text(out, a, p);
         else if (!put_number(out, a, p))
