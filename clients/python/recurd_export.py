@@ -43,7 +43,7 @@ def _spread(index, like, dim):
     return index.view([-1 if d == dim else 1 for d in range(like.dim())]).expand_as(like)
 
 
-class _Best(torch.autograd.Function):
+class _Reduce(torch.autograd.Function):
     """scatter_reduce by max, min or mul, `base` included, as one ScatterElements."""
 
     @staticmethod
@@ -67,14 +67,14 @@ def scatter(src, index, dim=0, dim_size=None, reduce="sum"):
         count = src.new_zeros([dim_size]).scatter_add(0, index, src.new_ones([src.size(dim)]))
         return total / count.clamp(min=1).view([-1 if d == dim else 1 for d in range(src.dim())])
     if reduce == "mul":
-        return _Best.apply(src.new_ones(shape), _spread(index, src, dim), src, dim, "mul")
+        return _Reduce.apply(src.new_ones(shape), _spread(index, src, dim), src, dim, "mul")
     if reduce in ("max", "min", "amax", "amin"):
         how = reduce[-3:]
         if src.dtype.is_floating_point:
             worst = float("-inf") if how == "max" else float("inf")
         else:
             worst = torch.iinfo(src.dtype).min if how == "max" else torch.iinfo(src.dtype).max
-        best = _Best.apply(src.new_full(shape, worst), _spread(index, src, dim), src, dim, how)
+        best = _Reduce.apply(src.new_full(shape, worst), _spread(index, src, dim), src, dim, how)
         return torch.where(best == worst, torch.zeros_like(best), best)
     raise ValueError(f"recurd_export: scatter with reduce='{reduce}' is not exported")
 
@@ -86,7 +86,7 @@ def add_remaining_self_loops(edge_index, edge_attr=None, fill_value=None, num_no
     if edge_attr is not None:
         # the last loop of a node keeps what it has; row E + i of the table is what node i gets without one
         place = torch.where(keep, torch.full_like(edge_index[0], -1), torch.arange(edge_index.size(1)))
-        last = _Best.apply(torch.full_like(nodes, -1), edge_index[0], place, 0, "max")
+        last = _Reduce.apply(torch.full_like(nodes, -1), edge_index[0], place, 0, "max")
         filled = loop_module.compute_loop_attr(edge_index, edge_attr, n, False, fill_value)
         table = torch.cat([edge_attr, filled.to(edge_attr.dtype)])
         loops = table[torch.where(last >= 0, last, nodes + edge_index.size(1))]
