@@ -1,9 +1,11 @@
-/* fuse_warn.c - sums over edges that exporters write otherwise than the network means: run as the file says, told at
- * load.
+/* fuse_warn.c - sums over edges, and other scatters and picks, that exporters write otherwise than the network means: run as
+ * the file says, told at load.
  *
  * - A maximum that starts from zeros: the older exporter cannot leave the start out, so rows whose values are all
  *   below 0 become 0.
- * - As many rows as the example had: the number of graphs of a pooling (or of nodes) was a number in Python. */
+ * - As many rows as the example had: the number of graphs of a pooling (or of nodes) was a number in Python; of sums, and of
+ *   scatters that are none that fuse_sparse.c knows (counts, products, places in a dense batch).
+ * - Where the graphs of the example began: picked from a list in the file. */
 #include "fuse.h"
 
 #include <string.h>
