@@ -295,7 +295,9 @@ def test_plenty_of_room():
 
 
 def test_spill():
-    play({"max_bytes": 6000, "overflow": "spill"}, LSTM)
+    """Room for two sessions of 832 bytes for each player, who forks: with less, all that are there can be in use at once, which
+    is refused (503) as it must be."""
+    play({"max_bytes": 2 * THREADS * 832, "overflow": "spill"}, LSTM)
 
 
 def test_spill_while_the_keeper_writes():
